@@ -1,1 +1,33 @@
-//! symphony-core
+//! The nouns of symphony and the rules that bind them.
+//!
+//! Pure: values in, values out. Time, ids and randomness come in as arguments. Nothing here knows of tokio, wasmtime,
+//! HTTP, files, sockets or clocks; everything else may know of this.
+//!
+//! - [`name`], [`id`], [`quantity`], [`digest`], [`counter`], [`labels`]: values that cannot be wrong once they exist.
+//! - [`meta`], [`condition`]: what every resource has. [`volume`], [`image`], [`node`], [`plugin`], [`event`]: the resources.
+//! - [`place`]: requests, candidates, decisions, claims, and the checks on what a scheduler answers.
+//! - [`plan`]: intents, facts and steps, and the checks on what a driver answers.
+//! - [`record`], [`keys`]: how resources are written down.
+
+#![warn(missing_docs)]
+
+pub mod condition;
+pub mod counter;
+pub mod digest;
+pub mod event;
+pub mod id;
+pub mod image;
+pub mod keys;
+pub mod labels;
+pub mod meta;
+pub mod name;
+pub mod node;
+pub mod place;
+pub mod plan;
+pub mod plugin;
+pub mod quantity;
+pub mod record;
+pub mod volume;
+
+/// A moment, for display and order of events. No decision is ever made on it.
+pub type Timestamp = jiff::Timestamp;

@@ -1,0 +1,110 @@
+//! Nodes: servers with an agent on them, the services they run, and their pools.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::condition::{Condition, Truth};
+use crate::id::{NodeId, ServiceId};
+use crate::meta::Meta;
+use crate::name::Name;
+
+/// Most pools on one node.
+pub const POOLS_MAX: usize = 32;
+
+/// A server with an agent on it. Nodes belong to no tenant; their project is always `default`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Identity, name and labels.
+    pub meta: Meta<NodeId>,
+    /// What operators want.
+    pub spec: NodeSpec,
+    /// What its agent said.
+    pub status: NodeStatus,
+}
+
+/// What operators want of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Whether new work is kept away from it.
+    #[serde(default)]
+    pub cordoned: bool,
+}
+
+/// What the agent of a node said when it registered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Whether the agent has a session. Unknown means: nothing is heard of it; what it runs may still run.
+    pub ready: Condition,
+    /// Version of the agent.
+    pub version: String,
+    /// Where its data port listens (`http://ADDRESS:PORT`), for image bytes.
+    pub data_url: String,
+    /// Its services.
+    pub services: Vec<Service>,
+    /// Where it keeps volumes; by name.
+    pub pools: Vec<Pool>,
+}
+
+/// What a node can be asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Keeps volumes.
+    Block,
+    /// Keeps images.
+    Image,
+    /// Runs machines.
+    Compute,
+    /// Connects machines.
+    Network,
+}
+
+impl Role {
+    /// The word for it, as in `symphony manager service list`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Image => "image",
+            Self::Compute => "compute",
+            Self::Network => "network",
+        }
+    }
+}
+
+/// One role of a node, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Never changes while the node has the role.
+    pub id: ServiceId,
+    /// The role.
+    pub role: Role,
+    /// When the node first had it.
+    pub since: Timestamp,
+}
+
+/// Where a node keeps volumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Unique on the node.
+    pub name: Name,
+    /// What may be claimed, in bytes.
+    pub capacity_bytes: u64,
+    /// Whether the file system shares blocks between files.
+    #[serde(default)]
+    pub reflink: bool,
+}
+
+impl Node {
+    /// Whether new work may go there: an agent with a session, and no cordon.
+    #[must_use]
+    pub fn is_schedulable(&self) -> bool {
+        self.status.ready.truth == Truth::True && !self.spec.cordoned && !self.meta.is_deleting()
+    }
+
+    /// The service of this role.
+    #[must_use]
+    pub fn service(&self, role: Role) -> Option<&Service> {
+        self.status.services.iter().find(|service| service.role == role)
+    }
+}

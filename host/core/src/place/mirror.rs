@@ -1,0 +1,343 @@
+//! The candidates as a resident plugin holds them: named columns, symbols, and a digest that proves both hold the same.
+//!
+//! The host keeps one mirror per plugin instance. It says what to send: everything once, then the rows that changed.
+//! The digest is the one that `wit/policy.wit` describes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::labels::Labels;
+
+use super::candidate::{Candidate, Candidates};
+use super::request::Request;
+
+/// Most columns that a plugin may ask for.
+pub const COLUMNS_MAX: usize = 64;
+/// Most symbols in one epoch; past it the mirror starts a new one.
+pub const SYMBOLS_MAX: usize = 1 << 20;
+
+/// Which state a plugin holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Changes when symbols or row order start anew.
+    pub epoch: u64,
+    /// The store's revision that the rows are of.
+    pub revision: u64,
+    /// Wrapping sum of the hashes of all rows.
+    pub digest: u64,
+}
+
+/// The values of one column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnData {
+    /// Whole numbers.
+    U64s(Vec<u64>),
+    /// One symbol a row; 0 is none.
+    Symbols(Vec<u32>),
+    /// Any number of symbols a row: `values[offsets[i]..offsets[i + 1]]`.
+    Sets {
+        /// One more than rows.
+        offsets: Vec<u32>,
+        /// Ascending within a row.
+        values: Vec<u32>,
+    },
+}
+
+/// One attribute of all rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub data: ColumnData,
+}
+
+/// Symbols that the plugin does not have yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewSymbols {
+    /// Number of the first of them.
+    pub first: u32,
+    /// Their texts.
+    pub names: Vec<String>,
+}
+
+/// What to send before the next batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The plugin holds what it should.
+    None,
+    /// Everything.
+    Load {
+        /// The stamp of what is sent.
+        at: Stamp,
+        /// Symbols.
+        symbols: NewSymbols,
+        /// Rows.
+        rows: u32,
+        /// Columns in the order that the plugin asked for.
+        columns: Vec<Column>,
+    },
+    /// Rows that changed.
+    Update {
+        /// What the plugin holds.
+        base: Stamp,
+        /// What it holds afterwards.
+        to: Stamp,
+        /// Symbols that are new.
+        symbols: NewSymbols,
+        /// Ascending row numbers.
+        rows: Vec<u32>,
+        /// Their values.
+        columns: Vec<Column>,
+    },
+}
+
+/// Requests as a plugin takes them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The state that the answer must be of.
+    pub need: Stamp,
+    /// Symbols that are new.
+    pub symbols: NewSymbols,
+    /// For each request its row in `shapes`.
+    pub requests: Vec<u32>,
+    /// One value per shape.
+    pub shapes: Vec<Column>,
+}
+
+/// A column that this version of the host does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {side} column named {name:?}")]
+pub struct UnknownColumn {
+    side: &'static str,
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CandidateColumn {
+    Node,
+    Pool,
+    Schedulable,
+    DiskTotal,
+    DiskFree,
+    Labels,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RequestColumn {
+    DiskBytes,
+    Pool,
+    Require,
+}
+
+/// What one instance of a plugin holds.
+#[derive(Debug)]
+pub struct Mirror {
+    candidate_columns: Vec<(CandidateColumn, String)>,
+    request_columns: Vec<(RequestColumn, String)>,
+    symbols: HashMap<String, u32>,
+    unsent: NewSymbols,
+    held: Vec<Arc<Candidate>>,
+    hashes: Vec<u64>,
+    stamp: Stamp,
+    loaded: bool,
+}
+
+impl Mirror {
+    /// An empty mirror for a plugin that asked for these columns.
+    ///
+    /// # Errors
+    /// When it asked for one that does not exist.
+    pub fn new(epoch: u64, candidate_columns: &[String], request_columns: &[String]) -> Result<Self, UnknownColumn> {
+        Ok(Self {
+            candidate_columns: candidate_columns.iter().map(|name| Ok((candidate_column(name)?, name.clone()))).collect::<Result<_, _>>()?,
+            request_columns: request_columns.iter().map(|name| Ok((request_column(name)?, name.clone()))).collect::<Result<_, _>>()?,
+            symbols: HashMap::new(),
+            unsent: NewSymbols { first: 1, names: Vec::new() },
+            held: Vec::new(),
+            hashes: Vec::new(),
+            stamp: Stamp { epoch, revision: 0, digest: 0 },
+            loaded: false,
+        })
+    }
+
+    /// The state that the plugin holds once it took all changes.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Takes the candidates over and says what the plugin must be sent. Rows that are the same in memory are taken as
+    /// unchanged (see [`Candidates::refreshed`]).
+    pub fn follow(&mut self, candidates: &Candidates) -> Change {
+        let same_rows = self.loaded
+            && self.symbols.len() < SYMBOLS_MAX
+            && self.held.len() == candidates.rows().len()
+            && self.held.iter().zip(candidates.rows()).all(|(old, new)| Arc::ptr_eq(old, new) || same_place(old, new));
+        if same_rows { self.follow_rows(candidates) } else { self.load(candidates) }
+    }
+
+    /// The requests as the plugin takes them; equal ones share a shape.
+    pub fn batch(&mut self, requests: &[Request]) -> Batch {
+        let mut shape_of: HashMap<(u64, Option<&str>, &Labels), u32> = HashMap::new();
+        let mut shapes: Vec<&Request> = Vec::new();
+        let mut rows = Vec::with_capacity(requests.len());
+        for request in requests {
+            let key = (request.disk_bytes, request.pool.as_ref().map(AsRef::as_ref), &request.require);
+            let row = *shape_of.entry(key).or_insert_with(|| {
+                shapes.push(request);
+                u32::try_from(shapes.len() - 1).unwrap_or(u32::MAX)
+            });
+            rows.push(row);
+        }
+        let columns = self.request_columns.clone();
+        let shapes = columns
+            .into_iter()
+            .map(|(column, name)| {
+                let data = match column {
+                    RequestColumn::DiskBytes => ColumnData::U64s(shapes.iter().map(|shape| shape.disk_bytes).collect()),
+                    RequestColumn::Pool => ColumnData::Symbols(
+                        shapes.iter().map(|shape| shape.pool.as_ref().map_or(0, |pool| self.symbol(pool.as_str()))).collect(),
+                    ),
+                    RequestColumn::Require => sets(shapes.iter().map(|shape| self.label_symbols(&shape.require))),
+                };
+                Column { name, data }
+            })
+            .collect();
+        Batch { need: self.stamp, symbols: self.take_symbols(), requests: rows, shapes }
+    }
+
+    fn load(&mut self, candidates: &Candidates) -> Change {
+        if self.loaded {
+            self.symbols.clear();
+            self.unsent = NewSymbols { first: 1, names: Vec::new() };
+            self.stamp.epoch += 1;
+        }
+        self.loaded = true;
+        self.held = candidates.rows().to_vec();
+        let all: Vec<u32> = (0..u32::try_from(self.held.len()).unwrap_or(u32::MAX)).collect();
+        let columns = self.columns(&all);
+        self.hashes = row_hashes(&all, &columns);
+        self.stamp.revision = candidates.revision().0;
+        self.stamp.digest = self.hashes.iter().fold(0, |sum, hash| sum.wrapping_add(*hash));
+        Change::Load { at: self.stamp, symbols: self.take_symbols(), rows: u32::try_from(all.len()).unwrap_or(u32::MAX), columns }
+    }
+
+    fn follow_rows(&mut self, candidates: &Candidates) -> Change {
+        let pairs = self.held.iter().zip(candidates.rows());
+        let rows: Vec<u32> =
+            (0_u32..).zip(pairs).filter(|(_, (old, new))| !Arc::ptr_eq(old, new) && old != new).map(|(row, _)| row).collect();
+        if rows.is_empty() {
+            return Change::None;
+        }
+        for row in &rows {
+            self.held[*row as usize] = Arc::clone(&candidates.rows()[*row as usize]);
+        }
+        let columns = self.columns(&rows);
+        let base = self.stamp;
+        for (row, hash) in rows.iter().zip(row_hashes(&rows, &columns)) {
+            let old = std::mem::replace(&mut self.hashes[*row as usize], hash);
+            self.stamp.digest = self.stamp.digest.wrapping_sub(old).wrapping_add(hash);
+        }
+        self.stamp.revision = candidates.revision().0;
+        Change::Update { base, to: self.stamp, symbols: self.take_symbols(), rows, columns }
+    }
+
+    fn columns(&mut self, rows: &[u32]) -> Vec<Column> {
+        let wanted = self.candidate_columns.clone();
+        let held: Vec<Arc<Candidate>> = rows.iter().map(|row| Arc::clone(&self.held[*row as usize])).collect();
+        wanted
+            .into_iter()
+            .map(|(column, name)| {
+                let data = match column {
+                    CandidateColumn::Node => ColumnData::Symbols(held.iter().map(|c| self.symbol(c.node.as_str())).collect()),
+                    CandidateColumn::Pool => ColumnData::Symbols(held.iter().map(|c| self.symbol(c.pool.as_str())).collect()),
+                    CandidateColumn::Schedulable => ColumnData::U64s(held.iter().map(|c| u64::from(c.schedulable)).collect()),
+                    CandidateColumn::DiskTotal => ColumnData::U64s(held.iter().map(|c| c.total_bytes).collect()),
+                    CandidateColumn::DiskFree => ColumnData::U64s(held.iter().map(|c| c.free_bytes).collect()),
+                    CandidateColumn::Labels => sets(held.iter().map(|c| self.label_symbols(&c.labels))),
+                };
+                Column { name, data }
+            })
+            .collect()
+    }
+
+    fn label_symbols(&mut self, labels: &Labels) -> Vec<u32> {
+        let mut symbols: Vec<u32> = labels.iter().map(|(key, value)| self.symbol(&format!("{key}={value}"))).collect();
+        symbols.sort_unstable();
+        symbols
+    }
+
+    fn symbol(&mut self, text: &str) -> u32 {
+        if let Some(symbol) = self.symbols.get(text) {
+            return *symbol;
+        }
+        let symbol = u32::try_from(self.symbols.len() + 1).unwrap_or(u32::MAX);
+        self.symbols.insert(text.to_owned(), symbol);
+        self.unsent.names.push(text.to_owned());
+        symbol
+    }
+
+    fn take_symbols(&mut self) -> NewSymbols {
+        let next = NewSymbols { first: u32::try_from(self.symbols.len() + 1).unwrap_or(u32::MAX), names: Vec::new() };
+        std::mem::replace(&mut self.unsent, next)
+    }
+}
+
+fn same_place(old: &Candidate, new: &Candidate) -> bool {
+    old.node == new.node && old.pool == new.pool
+}
+
+fn sets(rows: impl Iterator<Item = Vec<u32>>) -> ColumnData {
+    let (mut offsets, mut values) = (vec![0], Vec::new());
+    for row in rows {
+        values.extend(row);
+        offsets.push(u32::try_from(values.len()).unwrap_or(u32::MAX));
+    }
+    ColumnData::Sets { offsets, values }
+}
+
+/// The hash of each row; `rows` gives their numbers, the columns have one value for each.
+fn row_hashes(rows: &[u32], columns: &[Column]) -> Vec<u64> {
+    let mut hashes: Vec<u64> = rows.iter().map(|row| (u64::from(*row) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    for column in columns {
+        match &column.data {
+            ColumnData::U64s(values) => hashes.iter_mut().zip(values).for_each(|(hash, value)| mix(hash, *value)),
+            ColumnData::Symbols(values) => hashes.iter_mut().zip(values).for_each(|(hash, value)| mix(hash, u64::from(*value))),
+            ColumnData::Sets { offsets, values } => {
+                for (hash, span) in hashes.iter_mut().zip(offsets.windows(2)) {
+                    let row = &values[span[0] as usize..span[1] as usize];
+                    mix(hash, row.len() as u64);
+                    row.iter().for_each(|value| mix(hash, u64::from(*value)));
+                }
+            }
+        }
+    }
+    hashes
+}
+
+fn mix(hash: &mut u64, word: u64) {
+    let mixed = (*hash ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    *hash = mixed ^ (mixed >> 32);
+}
+
+fn candidate_column(name: &str) -> Result<CandidateColumn, UnknownColumn> {
+    Ok(match name {
+        "node" => CandidateColumn::Node,
+        "pool" => CandidateColumn::Pool,
+        "schedulable" => CandidateColumn::Schedulable,
+        "disk.total" => CandidateColumn::DiskTotal,
+        "disk.free" => CandidateColumn::DiskFree,
+        "labels" => CandidateColumn::Labels,
+        _ => return Err(UnknownColumn { side: "candidate", name: name.to_owned() }),
+    })
+}
+
+fn request_column(name: &str) -> Result<RequestColumn, UnknownColumn> {
+    Ok(match name {
+        "disk.bytes" => RequestColumn::DiskBytes,
+        "pool" => RequestColumn::Pool,
+        "require" => RequestColumn::Require,
+        _ => return Err(UnknownColumn { side: "request", name: name.to_owned() }),
+    })
+}
