@@ -75,6 +75,12 @@ pub enum PlanFault {
         /// What it says.
         bytes: u64,
     },
+    /// An empty plan although the facts don't show that the intent is met.
+    #[error("the plan is empty, and the intent is not met")]
+    NothingDone,
+    /// The plan never became empty.
+    #[error("the plan was not empty after {0} rounds")]
+    NoEnd(u32),
     /// A command that is too large or not by a plain name.
     #[error("step {step} is a command that is not allowed")]
     Command {
@@ -93,6 +99,8 @@ impl PlanFault {
             Self::ForeignObject { .. } => "foreign-object",
             Self::AgainstIntent { .. } => "against-intent",
             Self::WrongSize { .. } => "wrong-size",
+            Self::NothingDone => "nothing-done",
+            Self::NoEnd(_) => "no-end",
             Self::Command { .. } => "command",
         }
     }

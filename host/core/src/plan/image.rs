@@ -185,7 +185,7 @@ impl Plan {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanFault> {
+pub fn check_probes(intent: &Intent, mut probes: Vec<Probe>) -> Result<Probes, PlanFault> {
     if probes.len() > PROBES_MAX {
         return Err(PlanFault::TooManyProbes(probes.len()));
     }
@@ -195,7 +195,25 @@ pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanF
             return Err(PlanFault::ForeignObject { step, object: object.clone() });
         }
     }
+    // What the host itself must see before it believes that an image is stored or gone.
+    let own = Probe::Blob(intent.digest.to_string());
+    if !probes.contains(&own) {
+        probes.push(own);
+    }
     Ok(Probes(probes))
+}
+
+/// Whether the facts show that the intent is met, whatever the driver says.
+#[must_use]
+pub fn is_met(intent: &Intent, facts: &[Fact]) -> bool {
+    let blob = facts.iter().find_map(|fact| match fact {
+        Fact::Blob { digest, present } if *digest == intent.digest.to_string() => Some(*present),
+        _ => None,
+    });
+    match intent.goal {
+        Goal::Present => blob == Some(true),
+        Goal::Absent => blob == Some(false) || (intent.shared && blob.is_some()),
+    }
 }
 
 /// Checks a plan: every step is on this image's upload or bytes, and works towards the goal. Bytes that another image

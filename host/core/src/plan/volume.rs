@@ -252,7 +252,7 @@ impl Plan {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanFault> {
+pub fn check_probes(intent: &Intent, mut probes: Vec<Probe>) -> Result<Probes, PlanFault> {
     if probes.len() > PROBES_MAX {
         return Err(PlanFault::TooManyProbes(probes.len()));
     }
@@ -266,7 +266,27 @@ pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanF
             return Err(PlanFault::ForeignObject { step, object: object.clone() });
         }
     }
+    // What the host itself must see before it believes that a volume is made or gone.
+    let own = Probe::Object(intent.object.to_string());
+    if !probes.contains(&own) {
+        probes.push(own);
+    }
     Ok(Probes(probes))
+}
+
+/// Whether the facts show that the intent is met, whatever the driver says: the volume's length in bytes when it should
+/// be there, 0 when it should be gone; nothing when the intent is not met.
+#[must_use]
+pub fn met(intent: &Intent, facts: &[Fact]) -> Option<u64> {
+    let state = facts.iter().find_map(|fact| match fact {
+        Fact::Object { object, state } if is_own_object(intent, object) => Some(state),
+        _ => None,
+    })?;
+    match (intent.goal, state) {
+        (Goal::Present, ObjectState::Present { size_bytes }) if *size_bytes >= intent.size_bytes => Some(*size_bytes),
+        (Goal::Absent, ObjectState::Absent) => Some(0),
+        _ => None,
+    }
 }
 
 /// Checks a plan: every step is on this volume or its image, has the intent's sizes, and works towards the goal. A plan

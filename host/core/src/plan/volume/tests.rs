@@ -84,3 +84,17 @@ fn plans_and_commands_are_bounded() {
         assert_eq!(fault(Goal::Present, &[], command(program)), PlanFault::Command { step: 0 });
     }
 }
+
+#[test]
+fn the_host_believes_facts_not_drivers() {
+    let state = |state| vec![Fact::Object { object: OWN.into(), state }];
+    let partial = ObjectState::Partial { size_bytes: 2 << 20, written: Some(Digest::new([1; 32]).to_string()) };
+    assert_eq!(met(&intent(Goal::Present), &[]), None, "no fact is no proof");
+    assert_eq!(met(&intent(Goal::Present), &state(partial.clone())), None);
+    assert_eq!(met(&intent(Goal::Present), &present(1 << 20)), None, "too short");
+    assert_eq!(met(&intent(Goal::Present), &present(2 << 20)), Some(2 << 20));
+    assert_eq!(met(&intent(Goal::Absent), &state(partial)), None);
+    assert_eq!(met(&intent(Goal::Absent), &state(ObjectState::Absent)), Some(0));
+    let probes = check_probes(&intent(Goal::Present), vec![Probe::Pool]).unwrap();
+    assert!(probes.as_slice().contains(&Probe::Object(OWN.into())), "the host asks for its own proof");
+}
