@@ -2,7 +2,14 @@
 //!
 //! Generated, and the only place with `unsafe` code. Nothing else is written here by hand.
 
-#![allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::too_many_lines)]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::too_many_lines
+)]
 
 /// The world of a scheduler that can explain itself.
 pub mod scheduler {
@@ -23,6 +30,7 @@ pub mod volume {
         pub_export_macro: true,
         runtime_path: "::symphony_sdk::rt",
         additional_derives: [PartialEq],
+        with: { "symphony:plugin/log@0.1.0": crate::bindings::scheduler::symphony::plugin::log },
     });
 }
 
@@ -34,5 +42,9 @@ pub mod image {
         pub_export_macro: true,
         runtime_path: "::symphony_sdk::rt",
         additional_derives: [PartialEq],
+        with: {
+            "symphony:plugin/log@0.1.0": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving@0.1.0": crate::bindings::volume::symphony::plugin::driving,
+        },
     });
 }

@@ -1,0 +1,58 @@
+//! The simple way to write a scheduler: say which nodes are out, and how good the others are.
+//!
+//! Everything else is the SDK's: state, deltas, digests, the score cache, bookings in a batch, ties, explanations.
+
+mod candidate;
+mod columns;
+mod request;
+mod score;
+
+pub use candidate::Candidate;
+pub(crate) use candidate::View;
+pub use columns::{Columns, StandardFilters};
+pub use request::Request;
+pub use score::{PARTS_MAX, Reason, Score};
+
+/// A placement policy.
+///
+/// **The contract**: `filter` and `score` are pure functions of the request and of the node's row. They see no other
+/// node, no counter, no memory of earlier calls. The score cache rests on it; [`crate::testing::Check`] tries it out.
+///
+/// Among equal scores the first row wins (by node name, then by pool name).
+pub trait Policy: 'static {
+    /// Lower case, digits and `-`; at most 63 bytes. The same as in `[package.metadata.symphony]`.
+    const NAME: &'static str;
+
+    /// JSON Schema of the configuration; empty when there is none to give.
+    const CONFIG_SCHEMA: &'static str = "";
+
+    /// The columns that the policy reads beside the standard ones.
+    const COLUMNS: Columns = Columns::STANDARD;
+
+    /// The filters that the SDK applies before the policy's own. Turning one off does not widen what the host accepts.
+    const FILTERS: StandardFilters = StandardFilters::ALL;
+
+    /// Whether scores may be kept per request shape. Turn it off to have each request scan all nodes.
+    const CACHE: bool = true;
+
+    /// Takes the configuration. Unless overridden, anything but an empty object is refused.
+    ///
+    /// # Errors
+    /// What is wrong and where, for a person.
+    fn configure(&mut self, json: &str) -> Result<(), String> {
+        crate::config::expect_empty(json)
+    }
+
+    /// Says why this node may not take the request. Asked after the standard filters, cheapest check first.
+    ///
+    /// # Errors
+    /// The reason, with the numbers that were compared.
+    #[inline]
+    fn filter(&self, request: &Request<'_>, node: &Candidate<'_>) -> Result<(), Reason> {
+        let _ = (request, node);
+        Ok(())
+    }
+
+    /// How good this node is for the request: higher is better. NaN and negative infinity mean "not this one".
+    fn score(&self, request: &Request<'_>, node: &Candidate<'_>) -> Score;
+}

@@ -1,0 +1,178 @@
+//! Looks for broken promises of a policy, over random clusters and random histories.
+
+use super::cluster::{Cluster, Row, Want};
+use super::random::Random;
+use super::session::{Placed, Session};
+use crate::policy::Policy;
+use crate::scheduler::{Engine, Outcome, Verdict};
+
+const GIB: u64 = 1 << 30;
+const POOLS: [&str; 3] = ["default", "fast", "slow"];
+const LABELS: [&str; 5] = ["rack=a", "rack=b", "disk=ssd", "disk=hdd", "gpu=yes"];
+
+/// The check: what a resident engine with its cache answers after any history must be what a fresh engine without cache
+/// answers; the chosen row must be the first of the best; the counts must be those of the explanation.
+///
+/// ```
+/// # use symphony_sdk::{Candidate, Policy, Request, Score, testing::Check};
+/// # #[derive(Default)] struct Mine;
+/// # impl Policy for Mine {
+/// #     const NAME: &'static str = "mine";
+/// #     fn score(&self, _: &Request<'_>, node: &Candidate<'_>) -> Score { Score::part("free", node.disk_free() as f32) }
+/// # }
+/// Check::new(Mine::default).cases(10).run();
+/// ```
+pub struct Check<F> {
+    policy: F,
+    cases: u64,
+    seed: u64,
+}
+
+impl<P: Policy, F: Fn() -> P> Check<F> {
+    /// A check of the policy that this makes.
+    pub const fn new(policy: F) -> Self {
+        Self {
+            policy,
+            cases: 100,
+            seed: 1,
+        }
+    }
+
+    /// How many histories to try.
+    #[must_use]
+    pub fn cases(self, cases: u64) -> Self {
+        Self { cases, ..self }
+    }
+
+    /// Which histories to try.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Tries them.
+    ///
+    /// # Panics
+    /// At the first broken promise.
+    pub fn run(self) {
+        for case in 0..self.cases {
+            self.history(
+                &mut Random::new(self.seed.wrapping_mul(1_000_003).wrapping_add(case)),
+                case,
+            );
+        }
+    }
+
+    fn history(&self, random: &mut Random, case: u64) {
+        let rows = 1 + random.below(60);
+        let mut session = Session::start(Engine::new((self.policy)()), cluster::<P>(random, rows));
+        let shapes: Vec<Want> = (0..1 + random.below(6)).map(|_| want::<P>(random)).collect();
+        for round in 0..12 {
+            let wants: Vec<Want> = (0..1 + random.below(40))
+                .map(|_| random.pick(&shapes).clone())
+                .collect();
+            let placed = session.place(&wants);
+            let fresh = || Engine::new((self.policy)()).without_cache();
+            let mut naive = Session::start(fresh(), session.cluster().clone());
+            assert_eq!(
+                placed,
+                naive.place(&wants),
+                "case {case}, round {round}: cached and resident against fresh"
+            );
+            let verdicts = session.explain(&wants);
+            assert_eq!(
+                verdicts,
+                naive.explain(&wants),
+                "case {case}, round {round}: the explanation"
+            );
+            if let Some(last) = placed.last() {
+                agree(last, &verdicts, case);
+            }
+            if random.percent(60) {
+                session.commit(&placed, &wants);
+            }
+            let some: Vec<usize> = (0..rows as usize).filter(|_| random.percent(15)).collect();
+            session.change(&some, |row| disturb(row, random));
+        }
+    }
+}
+
+/// The decision and the explanation say the same.
+fn agree(placed: &Placed, verdicts: &[Verdict], case: u64) {
+    let scored = verdicts
+        .iter()
+        .filter(|verdict| matches!(verdict.outcome, Outcome::Scored(_)));
+    let best = scored.fold(None, |best: Option<&Verdict>, verdict| match best {
+        Some(best) if best.score >= verdict.score => Some(best),
+        _ => Some(verdict),
+    });
+    match placed {
+        Placed::At { row, score, .. } => {
+            let best = best.map(|best| (best.row as usize, best.score));
+            assert_eq!(
+                best,
+                Some((*row, *score)),
+                "case {case}: the first of the best was not chosen"
+            );
+        }
+        Placed::Nowhere(removed) => {
+            assert_eq!(best, None, "case {case}: a place was there");
+            for entry in removed {
+                let by = |verdict: &&Verdict| match &verdict.outcome {
+                    Outcome::Removed(refusal) => refusal.filter == entry.filter,
+                    Outcome::Scored(_) => false,
+                };
+                let count = verdicts.iter().filter(by).count();
+                assert_eq!(
+                    count, entry.rows as usize,
+                    "case {case}: rows removed by {}",
+                    entry.filter
+                );
+            }
+        }
+    }
+}
+
+fn cluster<P: Policy>(random: &mut Random, rows: u64) -> Cluster {
+    (0..rows).fold(Cluster::new(), |cluster, number| {
+        let total = (1 + random.below(64)) * GIB;
+        let pool = *random.pick(&POOLS);
+        let cluster = cluster.pool(&format!("node-{number:03}"), pool, total, total);
+        let mut cluster = P::COLUMNS
+            .candidate
+            .iter()
+            .fold(cluster, |cluster, name| cluster.number(name, random.any()));
+        let added = cluster.rows_mut().last_mut();
+        if let Some(row) = added {
+            disturb(row, random);
+        }
+        cluster
+    })
+}
+
+fn disturb(row: &mut Row, random: &mut Random) {
+    row.schedulable = random.percent(90);
+    row.free = random.below(row.total / GIB + 1) * GIB;
+    row.labels = LABELS
+        .iter()
+        .filter(|_| random.percent(40))
+        .map(|&label| label.to_owned())
+        .collect();
+    for (_, value) in &mut row.numbers {
+        *value = random.below(100);
+    }
+}
+
+fn want<P: Policy>(random: &mut Random) -> Want {
+    let mut want = Want::bytes(random.below(8) * GIB);
+    if random.percent(40) {
+        want = want.pool(*random.pick(&POOLS));
+    }
+    if random.percent(40) {
+        want = want.require(*random.pick(&LABELS));
+    }
+    P::COLUMNS
+        .request
+        .iter()
+        .fold(want, |want, name| want.number(name, random.below(100)))
+}
