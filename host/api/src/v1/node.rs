@@ -1,0 +1,136 @@
+//! Nodes and services.
+
+use serde::{Deserialize, Serialize};
+use symphony_core::Timestamp;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Condition, Kind, Labels, Metadata};
+
+/// A server with an agent on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    /// `node`.
+    pub kind: Kind,
+    /// Identity and life. Nodes belong to no tenant; their project is `default`.
+    #[serde(flatten)]
+    pub meta: Metadata,
+    /// What operators want.
+    pub spec: NodeSpec,
+    /// What its agent said.
+    pub status: NodeStatus,
+}
+
+/// What operators want of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeSpec {
+    /// Whether new work is kept away from it.
+    pub cordoned: bool,
+}
+
+/// What was seen of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeStatus {
+    /// Whether new work may go there: its agent has a session, and it is not cordoned.
+    pub schedulable: bool,
+    /// `ready`: whether its agent has a session.
+    pub conditions: Vec<Condition>,
+    /// Version of its agent.
+    pub version: String,
+    /// Where its data port listens.
+    pub data_url: String,
+    /// What it can be asked to do.
+    pub services: Vec<NodeService>,
+    /// Where it keeps volumes.
+    pub pools: Vec<NodePool>,
+}
+
+/// One role of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeService {
+    /// Never changes while the node has the role.
+    pub id: Uuid,
+    /// `block`, `image`, `compute`, `network`.
+    pub role: String,
+}
+
+/// Where a node keeps volumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodePool {
+    /// Unique on the node.
+    pub name: String,
+    /// What may be claimed, in bytes.
+    pub capacity_bytes: u64,
+    /// What is claimed, in bytes.
+    pub claimed_bytes: u64,
+    /// What is not, in bytes.
+    pub free_bytes: u64,
+    /// Whether its file system shares blocks between files.
+    pub reflink: bool,
+}
+
+/// Changes a node. What is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchNode {
+    /// All labels, in place of those it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+    /// What operators want.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<PatchNodeSpec>,
+}
+
+/// Changes what operators want of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchNodeSpec {
+    /// Whether new work is kept away from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordoned: Option<bool>,
+}
+
+/// One role of one node, or a manager, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// `service`.
+    pub kind: Kind,
+    /// Never changes while the node has the role.
+    pub id: Uuid,
+    /// `manager`, `block`, `image`, `compute`, `network`.
+    pub role: String,
+    /// The node that it runs on.
+    pub node: String,
+    /// Whether it answers.
+    pub status: ServiceStatus,
+    /// The version that runs.
+    pub version: String,
+    /// Where it is reached.
+    pub address: String,
+    /// When the node first had the role.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
+/// Whether a service answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+pub enum ServiceStatus {
+    /// It answers.
+    Up,
+    /// It said that it goes.
+    Down,
+    /// Nothing is heard of it; what it runs may still run.
+    Unknown,
+}
+
+impl ServiceStatus {
+    /// Its text on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "Up",
+            Self::Down => "Down",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
