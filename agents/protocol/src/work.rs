@@ -122,10 +122,16 @@ pub enum FailureKind {
 impl Failure {
     /// A failure of no particular step.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), step: None }
+        Self {
+            kind,
+            message: message.into(),
+            step: None,
+        }
     }
 
     fn place(&self) -> String {
-        self.step.as_ref().map_or_else(String::new, |(position, action)| format!("step {position} ({action}): "))
+        self.step.as_ref().map_or_else(String::new, |(position, action)| {
+            format!("step {position} ({action}): ")
+        })
     }
 }

@@ -51,11 +51,23 @@ impl Conditions {
                 message.clone_into(&mut old.message);
                 return changed;
             }
-            *old = Condition { kind: kind.to_owned(), truth, reason: reason.to_owned(), message: message.to_owned(), since: now };
+            *old = Condition {
+                kind: kind.to_owned(),
+                truth,
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                since: now,
+            };
             return true;
         }
         if self.0.len() < CONDITIONS_MAX {
-            self.0.push(Condition { kind: kind.to_owned(), truth, reason: reason.to_owned(), message: message.to_owned(), since: now });
+            self.0.push(Condition {
+                kind: kind.to_owned(),
+                truth,
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                since: now,
+            });
         }
         true
     }
@@ -101,6 +113,10 @@ mod tests {
             conditions.set(&format!("c{n}"), Truth::True, "r", &"é".repeat(5000), now);
         }
         assert_eq!(conditions.iter().count(), CONDITIONS_MAX);
-        assert!(conditions.iter().all(|condition| condition.message.len() <= MESSAGE_BYTES_MAX));
+        assert!(
+            conditions
+                .iter()
+                .all(|condition| condition.message.len() <= MESSAGE_BYTES_MAX)
+        );
     }
 }

@@ -82,7 +82,14 @@ mod tests {
         let digest = Digest::new([7; 32]);
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert_eq!(digest.hex().parse(), Ok(digest));
-        for text in ["", "sha256:", "md5:00", &"0".repeat(63), &"g".repeat(64), "../../etc/passwd"] {
+        for text in [
+            "",
+            "sha256:",
+            "md5:00",
+            &"0".repeat(63),
+            &"g".repeat(64),
+            "../../etc/passwd",
+        ] {
             assert_eq!(text.parse::<Digest>(), Err(DigestError), "{text}");
         }
     }

@@ -77,7 +77,11 @@ impl ImageStatus {
     /// Before anything happened.
     #[must_use]
     pub fn pending() -> Self {
-        Self { phase: ImagePhase::Pending, observed_generation: Generation(0), conditions: Conditions::default() }
+        Self {
+            phase: ImagePhase::Pending,
+            observed_generation: Generation(0),
+            conditions: Conditions::default(),
+        }
     }
 }
 

@@ -65,7 +65,9 @@ impl Labels {
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, LabelError> {
         let mut labels = BTreeMap::new();
         for text in texts {
-            let (key, value) = text.split_once('=').ok_or_else(|| LabelError::Syntax(text.to_owned()))?;
+            let (key, value) = text
+                .split_once('=')
+                .ok_or_else(|| LabelError::Syntax(text.to_owned()))?;
             labels.insert(key.to_owned(), value.to_owned());
         }
         labels.try_into()
@@ -90,7 +92,10 @@ impl TryFrom<BTreeMap<String, String>> for Labels {
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
         let good = |text: &str| text.len() <= LABEL_BYTES_MAX && text.chars().all(allowed);
-        match labels.iter().find(|(key, value)| key.is_empty() || !good(key) || !good(value)) {
+        match labels
+            .iter()
+            .find(|(key, value)| key.is_empty() || !good(key) || !good(value))
+        {
             Some((key, value)) => Err(LabelError::Text(format!("{key}={value}"))),
             None => Ok(Self(labels)),
         }
@@ -114,7 +119,10 @@ mod tests {
         assert!(matches!("zone=a b".parse::<Labels>(), Err(LabelError::Text(_))));
         assert!(matches!("=a".parse::<Labels>(), Err(LabelError::Text(_))));
         let many: Vec<String> = (0..65).map(|n| format!("k{n}=v")).collect();
-        assert_eq!(Labels::parse(many.iter().map(String::as_str)), Err(LabelError::TooMany(65)));
+        assert_eq!(
+            Labels::parse(many.iter().map(String::as_str)),
+            Err(LabelError::TooMany(65))
+        );
     }
 
     #[test]

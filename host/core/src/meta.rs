@@ -31,7 +31,15 @@ pub struct Meta<Id> {
 impl<Id> Meta<Id> {
     /// A new resource's.
     pub fn new(id: Id, project: Name, name: Name, labels: Labels, now: Timestamp) -> Self {
-        Self { id, name, project, labels, generation: Generation::FIRST, created_at: now, deleting_since: None }
+        Self {
+            id,
+            name,
+            project,
+            labels,
+            generation: Generation::FIRST,
+            created_at: now,
+            deleting_since: None,
+        }
     }
 
     /// Whether someone asked to delete it.

@@ -78,7 +78,10 @@ impl FromStr for Slot {
     type Err = SlotError;
 
     fn from_str(text: &str) -> Result<Self, SlotError> {
-        Self::ALL.into_iter().find(|slot| slot.as_str() == text).ok_or_else(|| SlotError(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|slot| slot.as_str() == text)
+            .ok_or_else(|| SlotError(text.to_owned()))
     }
 }
 
@@ -129,7 +132,14 @@ impl Activation {
     /// A slot's first component.
     #[must_use]
     pub fn first(slot: Slot, active: Digest, reason: &str, now: Timestamp) -> Self {
-        Self { slot, active: Some(active), config: "{}".to_owned(), previous: Vec::new(), reason: reason.to_owned(), since: now }
+        Self {
+            slot,
+            active: Some(active),
+            config: "{}".to_owned(),
+            previous: Vec::new(),
+            reason: reason.to_owned(),
+            since: now,
+        }
     }
 
     /// With another component in the slot; the one that serves now is remembered.
@@ -139,9 +149,21 @@ impl Activation {
             return self.clone();
         }
         let mut previous = vec![self.active];
-        previous.extend(self.previous.iter().copied().filter(|old| *old != self.active && *old != active));
+        previous.extend(
+            self.previous
+                .iter()
+                .copied()
+                .filter(|old| *old != self.active && *old != active),
+        );
         previous.truncate(ROLLBACKS_MAX);
-        Self { slot: self.slot, active, config: config.to_owned(), previous, reason: reason.to_owned(), since: now }
+        Self {
+            slot: self.slot,
+            active,
+            config: config.to_owned(),
+            previous,
+            reason: reason.to_owned(),
+            since: now,
+        }
     }
 
     /// With what served before; what serves now is forgotten.
@@ -176,7 +198,11 @@ mod tests {
         assert!(first.rolled_back("back", now).is_err());
         let second = first.swapped(Some(digest(2)), "{}", "try", now);
         assert_eq!(second.rolled_back("back", now).unwrap().active, Some(digest(1)));
-        assert_eq!(second.swapped(Some(digest(2)), "{}", "again", now), second, "activating the active one changes nothing");
+        assert_eq!(
+            second.swapped(Some(digest(2)), "{}", "again", now),
+            second,
+            "activating the active one changes nothing"
+        );
     }
 
     #[test]

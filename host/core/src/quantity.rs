@@ -77,10 +77,16 @@ impl FromStr for Bytes {
             return Err(SizeError::Negative(text.to_owned()));
         }
         let syntax = || SizeError::Syntax(text.to_owned());
-        let end = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+        let end = trimmed
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(end);
         let unit = unit.trim().to_ascii_lowercase();
-        let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, f)| *f).ok_or_else(syntax)?;
+        let factor = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, f)| *f)
+            .ok_or_else(syntax)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
         if whole.is_empty() || fraction.is_empty() || fraction.len() > 15 || fraction.contains('.') {
             return Err(syntax());
@@ -94,28 +100,35 @@ impl FromStr for Bytes {
             return Err(SizeError::Fraction(text.to_owned()));
         }
         let part = u64::try_from(part / scale).map_err(|_| too_large())?;
-        whole.checked_mul(factor).and_then(|bytes| bytes.checked_add(part)).map(Self).ok_or_else(too_large)
+        whole
+            .checked_mul(factor)
+            .and_then(|bytes| bytes.checked_add(part))
+            .map(Self)
+            .ok_or_else(too_large)
     }
 }
 
 impl fmt::Display for Bytes {
     /// Writes the largest binary unit that leaves a whole number, else one decimal digit of the unit below it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(1_u64 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        let text = units
-            .into_iter()
-            .find(|(factor, _)| self.0 >= *factor)
-            .map_or_else(
-                || format!("{}B", self.0),
-                |(factor, unit)| {
-                    let tenths = u128::from(self.0) * 10 / u128::from(factor);
-                    if tenths.is_multiple_of(10) {
-                        format!("{}{unit}", tenths / 10)
-                    } else {
-                        format!("{}.{}{unit}", tenths / 10, tenths % 10)
-                    }
-                },
-            );
+        let units = [
+            (1_u64 << 50, "PiB"),
+            (1 << 40, "TiB"),
+            (1 << 30, "GiB"),
+            (1 << 20, "MiB"),
+            (1 << 10, "KiB"),
+        ];
+        let text = units.into_iter().find(|(factor, _)| self.0 >= *factor).map_or_else(
+            || format!("{}B", self.0),
+            |(factor, unit)| {
+                let tenths = u128::from(self.0) * 10 / u128::from(factor);
+                if tenths.is_multiple_of(10) {
+                    format!("{}{unit}", tenths / 10)
+                } else {
+                    format!("{}.{}{unit}", tenths / 10, tenths % 10)
+                }
+            },
+        );
         f.pad(&text)
     }
 }
@@ -170,7 +183,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_exactly() {
-        let cases = [("10GiB", 10 << 30), ("1.5 MiB", 3 << 19), ("512", 512), ("1kB", 1000), ("2T", 2 << 40), ("0", 0)];
+        let cases = [
+            ("10GiB", 10 << 30),
+            ("1.5 MiB", 3 << 19),
+            ("512", 512),
+            ("1kB", 1000),
+            ("2T", 2 << 40),
+            ("0", 0),
+        ];
         for (text, bytes) in cases {
             assert_eq!(text.parse::<Bytes>(), Ok(Bytes(bytes)), "{text}");
         }
@@ -183,7 +203,10 @@ mod tests {
         }
         assert!(matches!("-1GiB".parse::<Bytes>(), Err(SizeError::Negative(_))));
         assert!(matches!("0.3B".parse::<Bytes>(), Err(SizeError::Fraction(_))));
-        assert!(matches!("99999999999999999999".parse::<Bytes>(), Err(SizeError::TooLarge(_))));
+        assert!(matches!(
+            "99999999999999999999".parse::<Bytes>(),
+            Err(SizeError::TooLarge(_))
+        ));
         assert!(matches!("20000PiB".parse::<Bytes>(), Err(SizeError::TooLarge(_))));
     }
 

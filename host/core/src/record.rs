@@ -42,8 +42,16 @@ struct Version {
 /// # Errors
 /// When it is too large.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
-    let bytes = serde_json::to_vec(&Writing { v: RECORD_VERSION, value }).map_err(RecordError::Malformed)?;
-    if bytes.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(bytes.len())) } else { Ok(bytes) }
+    let bytes = serde_json::to_vec(&Writing {
+        v: RECORD_VERSION,
+        value,
+    })
+    .map_err(RecordError::Malformed)?;
+    if bytes.len() > RECORD_BYTES_MAX {
+        Err(RecordError::TooLarge(bytes.len()))
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// Reads a resource.
@@ -70,13 +78,22 @@ mod tests {
 
     #[test]
     fn round_trip_and_limits() {
-        let thing = Thing { size: 1, text: "x".into() };
+        let thing = Thing {
+            size: 1,
+            text: "x".into(),
+        };
         let bytes = encode(&thing).unwrap();
         assert_eq!(decode::<Thing>(&bytes).unwrap(), thing);
         let newer = String::from_utf8(bytes).unwrap().replace("\"v\":1", "\"v\":2");
-        assert!(matches!(decode::<Thing>(newer.as_bytes()), Err(RecordError::TooNew { found: 2 })));
+        assert!(matches!(
+            decode::<Thing>(newer.as_bytes()),
+            Err(RecordError::TooNew { found: 2 })
+        ));
         assert!(matches!(decode::<Thing>(b"{}"), Err(RecordError::Malformed(_))));
-        let huge = Thing { size: 1, text: "x".repeat(RECORD_BYTES_MAX) };
+        let huge = Thing {
+            size: 1,
+            text: "x".repeat(RECORD_BYTES_MAX),
+        };
         assert!(matches!(encode(&huge), Err(RecordError::TooLarge(_))));
     }
 }

@@ -152,7 +152,12 @@ impl VolumeStatus {
     /// Before anything happened.
     #[must_use]
     pub fn pending() -> Self {
-        Self { phase: VolumePhase::Pending, observed_generation: Generation(0), size_bytes: 0, conditions: Conditions::default() }
+        Self {
+            phase: VolumePhase::Pending,
+            observed_generation: Generation(0),
+            size_bytes: 0,
+            conditions: Conditions::default(),
+        }
     }
 }
 

@@ -44,11 +44,21 @@ pub fn explain(candidates: &Candidates, bookings: &Bookings, request: &Request) 
         let outcome = match check::eligible(candidate, free, request) {
             Ok(()) => {
                 let score = score(free, request);
-                Outcome::Scored { score, parts: vec![Part { name: "free-gib-left".to_owned(), value: score }] }
+                Outcome::Scored {
+                    score,
+                    parts: vec![Part {
+                        name: "free-gib-left".to_owned(),
+                        value: score,
+                    }],
+                }
             }
             Err(violation) => Outcome::Removed(refusal(&violation)),
         };
-        Verdict { node: candidate.node.to_string(), pool: candidate.pool.to_string(), outcome }
+        Verdict {
+            node: candidate.node.to_string(),
+            pool: candidate.pool.to_string(),
+            outcome,
+        }
     };
     (0_u32..).zip(candidates.rows()).map(verdict).collect()
 }
@@ -57,13 +67,25 @@ pub fn explain(candidates: &Candidates, bookings: &Bookings, request: &Request) 
 #[must_use]
 pub fn refusal(violation: &Violation) -> Refusal {
     let (wanted, available) = match violation {
-        Violation::OverCommit { wanted_bytes, free_bytes, .. } => (*wanted_bytes, *free_bytes),
+        Violation::OverCommit {
+            wanted_bytes,
+            free_bytes,
+            ..
+        } => (*wanted_bytes, *free_bytes),
         _ => (0, 0),
     };
-    Refusal { filter: violation.reason().to_owned(), wanted, available, detail: violation.to_string() }
+    Refusal {
+        filter: violation.reason().to_owned(),
+        wanted,
+        available,
+        detail: violation.to_string(),
+    }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a score orders candidates; it need not be exact to the byte")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a score orders candidates; it need not be exact to the byte"
+)]
 fn score(free_bytes: u64, request: &Request) -> f32 {
     (free_bytes - request.disk_bytes) as f32 / (1_u64 << 30) as f32
 }
@@ -71,6 +93,9 @@ fn score(free_bytes: u64, request: &Request) -> f32 {
 fn count(removed: &mut Vec<Removed>, filter: &str) {
     match removed.iter_mut().find(|entry| entry.filter == filter) {
         Some(entry) => entry.rows += 1,
-        None => removed.push(Removed { filter: filter.to_owned(), rows: 1 }),
+        None => removed.push(Removed {
+            filter: filter.to_owned(),
+            rows: 1,
+        }),
     }
 }

@@ -39,7 +39,10 @@ impl Candidates {
     /// Builds the table. Nodes may come in any order; a node without a ledger has no claims.
     #[must_use]
     pub fn build<'a>(revision: Revision, nodes: impl IntoIterator<Item = (&'a Node, Option<&'a Ledger>)>) -> Self {
-        let rows = nodes.into_iter().flat_map(|(node, ledger)| rows_of(node, ledger)).collect();
+        let rows = nodes
+            .into_iter()
+            .flat_map(|(node, ledger)| rows_of(node, ledger))
+            .collect();
         Self::from_rows(revision, rows)
     }
 
@@ -47,14 +50,25 @@ impl Candidates {
     #[must_use]
     pub fn from_rows(revision: Revision, mut rows: Vec<Candidate>) -> Self {
         rows.sort_by(|a, b| (&a.node, &a.pool).cmp(&(&b.node, &b.pool)));
-        let row_of = (0_u32..).zip(&rows).map(|(row, c)| ((c.node.clone(), c.pool.clone()), row)).collect();
-        Self { revision, rows: rows.into_iter().map(Arc::new).collect(), row_of: Arc::new(row_of) }
+        let row_of = (0_u32..)
+            .zip(&rows)
+            .map(|(row, c)| ((c.node.clone(), c.pool.clone()), row))
+            .collect();
+        Self {
+            revision,
+            rows: rows.into_iter().map(Arc::new).collect(),
+            row_of: Arc::new(row_of),
+        }
     }
 
     /// The same table at a later revision. Rows that did not change stay the same in memory, so that what differs from
     /// an earlier table is found by address. Nodes and pools must be the same, else the table is built anew.
     #[must_use]
-    pub fn refreshed<'a>(&self, revision: Revision, nodes: impl IntoIterator<Item = (&'a Node, Option<&'a Ledger>)>) -> Self {
+    pub fn refreshed<'a>(
+        &self,
+        revision: Revision,
+        nodes: impl IntoIterator<Item = (&'a Node, Option<&'a Ledger>)>,
+    ) -> Self {
         let mut next = Self::build(revision, nodes);
         if self.rows.len() == next.rows.len() {
             for (old, new) in self.rows.iter().zip(&mut next.rows) {
@@ -90,7 +104,10 @@ impl Candidates {
         let mut next = self.clone();
         next.revision = revision;
         if let Some(slot) = next.rows.get_mut(row as usize) {
-            *slot = Arc::new(Candidate { free_bytes, ..(**slot).clone() });
+            *slot = Arc::new(Candidate {
+                free_bytes,
+                ..(**slot).clone()
+            });
         }
         next
     }
@@ -103,7 +120,9 @@ fn rows_of(node: &Node, ledger: Option<&Ledger>) -> Vec<Candidate> {
         pool: pool.name.clone(),
         schedulable: node.is_schedulable(),
         total_bytes: pool.capacity_bytes,
-        free_bytes: pool.capacity_bytes.saturating_sub(ledger.map_or(0, |ledger| ledger.claimed_bytes(&pool.name))),
+        free_bytes: pool
+            .capacity_bytes
+            .saturating_sub(ledger.map_or(0, |ledger| ledger.claimed_bytes(&pool.name))),
         labels: Arc::clone(&labels),
     };
     node.status.pools.iter().map(row).collect()

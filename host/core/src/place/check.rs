@@ -99,7 +99,10 @@ impl Bookings {
     /// What a row has left, counting the bookings.
     #[must_use]
     pub fn free_bytes(&self, candidates: &Candidates, row: u32) -> u64 {
-        let free = candidates.rows().get(row as usize).map_or(0, |candidate| candidate.free_bytes);
+        let free = candidates
+            .rows()
+            .get(row as usize)
+            .map_or(0, |candidate| candidate.free_bytes);
         free.saturating_sub(self.by_row.get(&row).copied().unwrap_or(0))
     }
 
@@ -115,7 +118,10 @@ impl Bookings {
 /// The first thing that is wrong with it.
 pub fn answers(requests: usize, answers: &[Answer]) -> Result<(), AnswerFault> {
     if answers.len() != requests {
-        return Err(AnswerFault::Count { wanted: requests, got: answers.len() });
+        return Err(AnswerFault::Count {
+            wanted: requests,
+            got: answers.len(),
+        });
     }
     let nan = |answer: &Answer| matches!(answer, Answer::Chosen { score, .. } if score.is_nan());
     match answers.iter().position(nan) {
@@ -128,9 +134,16 @@ pub fn answers(requests: usize, answers: &[Answer]) -> Result<(), AnswerFault> {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn choice<'a>(candidates: &'a Candidates, bookings: &Bookings, request: &Request, row: u32) -> Result<&'a Candidate, Violation> {
+pub fn choice<'a>(
+    candidates: &'a Candidates,
+    bookings: &Bookings,
+    request: &Request,
+    row: u32,
+) -> Result<&'a Candidate, Violation> {
     let rows = candidates.rows();
-    let candidate = rows.get(row as usize).ok_or(Violation::UnknownCandidate { row, rows: rows.len() })?;
+    let candidate = rows
+        .get(row as usize)
+        .ok_or(Violation::UnknownCandidate { row, rows: rows.len() })?;
     eligible(candidate, bookings.free_bytes(candidates, row), request)?;
     Ok(candidate)
 }
@@ -145,14 +158,22 @@ pub fn eligible(candidate: &Candidate, free_bytes: u64, request: &Request) -> Re
         return Err(Violation::Unschedulable { node: node() });
     }
     if let Some(wanted) = request.pool.as_ref().filter(|wanted| **wanted != candidate.pool) {
-        return Err(Violation::WrongPool { pool: candidate.pool.to_string(), wanted: wanted.to_string() });
+        return Err(Violation::WrongPool {
+            pool: candidate.pool.to_string(),
+            wanted: wanted.to_string(),
+        });
     }
     if let Err(label) = candidate.labels.covers(&request.require) {
         return Err(Violation::MissingLabel { node: node(), label });
     }
     if request.disk_bytes > free_bytes {
         let pool = candidate.pool.to_string();
-        return Err(Violation::OverCommit { node: node(), pool, wanted_bytes: request.disk_bytes, free_bytes });
+        return Err(Violation::OverCommit {
+            node: node(),
+            pool,
+            wanted_bytes: request.disk_bytes,
+            free_bytes,
+        });
     }
     Ok(())
 }

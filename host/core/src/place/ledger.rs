@@ -75,7 +75,11 @@ impl Ledger {
     pub fn grow(&mut self, pool: &Name, bytes: u64, capacity_bytes: u64) -> Result<(), LedgerError> {
         let free_bytes = capacity_bytes.saturating_sub(self.claimed_bytes(pool));
         if bytes > free_bytes {
-            return Err(LedgerError::Full { pool: pool.clone(), wanted_bytes: bytes, free_bytes });
+            return Err(LedgerError::Full {
+                pool: pool.clone(),
+                wanted_bytes: bytes,
+                free_bytes,
+            });
         }
         self.pools.entry(pool.clone()).or_default().bytes += bytes;
         Ok(())
@@ -108,12 +112,22 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.claim(&pool, 60, 100).unwrap();
         let before = ledger.clone();
-        assert_eq!(ledger.claim(&pool, 41, 100), Err(LedgerError::Full { pool: pool.clone(), wanted_bytes: 41, free_bytes: 40 }));
-        assert_eq!(ledger.claim(&pool, u64::MAX, 100).unwrap_err(), LedgerError::Full {
-            pool: pool.clone(),
-            wanted_bytes: u64::MAX,
-            free_bytes: 40
-        });
+        assert_eq!(
+            ledger.claim(&pool, 41, 100),
+            Err(LedgerError::Full {
+                pool: pool.clone(),
+                wanted_bytes: 41,
+                free_bytes: 40
+            })
+        );
+        assert_eq!(
+            ledger.claim(&pool, u64::MAX, 100).unwrap_err(),
+            LedgerError::Full {
+                pool: pool.clone(),
+                wanted_bytes: u64::MAX,
+                free_bytes: 40
+            }
+        );
         assert_eq!(ledger, before);
         ledger.grow(&pool, 40, 100).unwrap();
         assert_eq!((ledger.claimed_bytes(&pool), ledger.claims()), (100, 1));

@@ -150,13 +150,26 @@ impl Mirror {
     /// When it asked for one that does not exist.
     pub fn new(epoch: u64, candidate_columns: &[String], request_columns: &[String]) -> Result<Self, UnknownColumn> {
         Ok(Self {
-            candidate_columns: candidate_columns.iter().map(|name| Ok((candidate_column(name)?, name.clone()))).collect::<Result<_, _>>()?,
-            request_columns: request_columns.iter().map(|name| Ok((request_column(name)?, name.clone()))).collect::<Result<_, _>>()?,
+            candidate_columns: candidate_columns
+                .iter()
+                .map(|name| Ok((candidate_column(name)?, name.clone())))
+                .collect::<Result<_, _>>()?,
+            request_columns: request_columns
+                .iter()
+                .map(|name| Ok((request_column(name)?, name.clone())))
+                .collect::<Result<_, _>>()?,
             symbols: HashMap::new(),
-            unsent: NewSymbols { first: 1, names: Vec::new() },
+            unsent: NewSymbols {
+                first: 1,
+                names: Vec::new(),
+            },
             held: Vec::new(),
             hashes: Vec::new(),
-            stamp: Stamp { epoch, revision: 0, digest: 0 },
+            stamp: Stamp {
+                epoch,
+                revision: 0,
+                digest: 0,
+            },
             loaded: false,
         })
     }
@@ -173,8 +186,16 @@ impl Mirror {
         let same_rows = self.loaded
             && self.symbols.len() < SYMBOLS_MAX
             && self.held.len() == candidates.rows().len()
-            && self.held.iter().zip(candidates.rows()).all(|(old, new)| Arc::ptr_eq(old, new) || same_place(old, new));
-        if same_rows { self.follow_rows(candidates) } else { self.load(candidates) }
+            && self
+                .held
+                .iter()
+                .zip(candidates.rows())
+                .all(|(old, new)| Arc::ptr_eq(old, new) || same_place(old, new));
+        if same_rows {
+            self.follow_rows(candidates)
+        } else {
+            self.load(candidates)
+        }
     }
 
     /// The requests as the plugin takes them; equal ones share a shape.
@@ -183,7 +204,11 @@ impl Mirror {
         let mut shapes: Vec<&Request> = Vec::new();
         let mut rows = Vec::with_capacity(requests.len());
         for request in requests {
-            let key = (request.disk_bytes, request.pool.as_ref().map(AsRef::as_ref), &request.require);
+            let key = (
+                request.disk_bytes,
+                request.pool.as_ref().map(AsRef::as_ref),
+                &request.require,
+            );
             let row = *shape_of.entry(key).or_insert_with(|| {
                 shapes.push(request);
                 u32::try_from(shapes.len() - 1).unwrap_or(u32::MAX)
@@ -197,20 +222,31 @@ impl Mirror {
                 let data = match column {
                     RequestColumn::DiskBytes => ColumnData::U64s(shapes.iter().map(|shape| shape.disk_bytes).collect()),
                     RequestColumn::Pool => ColumnData::Symbols(
-                        shapes.iter().map(|shape| shape.pool.as_ref().map_or(0, |pool| self.symbol(pool.as_str()))).collect(),
+                        shapes
+                            .iter()
+                            .map(|shape| shape.pool.as_ref().map_or(0, |pool| self.symbol(pool.as_str())))
+                            .collect(),
                     ),
                     RequestColumn::Require => sets(shapes.iter().map(|shape| self.label_symbols(&shape.require))),
                 };
                 Column { name, data }
             })
             .collect();
-        Batch { need: self.stamp, symbols: self.take_symbols(), requests: rows, shapes }
+        Batch {
+            need: self.stamp,
+            symbols: self.take_symbols(),
+            requests: rows,
+            shapes,
+        }
     }
 
     fn load(&mut self, candidates: &Candidates) -> Change {
         if self.loaded {
             self.symbols.clear();
-            self.unsent = NewSymbols { first: 1, names: Vec::new() };
+            self.unsent = NewSymbols {
+                first: 1,
+                names: Vec::new(),
+            };
             self.stamp.epoch += 1;
         }
         self.loaded = true;
@@ -220,13 +256,21 @@ impl Mirror {
         self.hashes = row_hashes(&all, &columns);
         self.stamp.revision = candidates.revision().0;
         self.stamp.digest = self.hashes.iter().fold(0, |sum, hash| sum.wrapping_add(*hash));
-        Change::Load { at: self.stamp, symbols: self.take_symbols(), rows: u32::try_from(all.len()).unwrap_or(u32::MAX), columns }
+        Change::Load {
+            at: self.stamp,
+            symbols: self.take_symbols(),
+            rows: u32::try_from(all.len()).unwrap_or(u32::MAX),
+            columns,
+        }
     }
 
     fn follow_rows(&mut self, candidates: &Candidates) -> Change {
         let pairs = self.held.iter().zip(candidates.rows());
-        let rows: Vec<u32> =
-            (0_u32..).zip(pairs).filter(|(_, (old, new))| !Arc::ptr_eq(old, new) && old != new).map(|(row, _)| row).collect();
+        let rows: Vec<u32> = (0_u32..)
+            .zip(pairs)
+            .filter(|(_, (old, new))| !Arc::ptr_eq(old, new) && old != new)
+            .map(|(row, _)| row)
+            .collect();
         if rows.is_empty() {
             return Change::None;
         }
@@ -240,7 +284,13 @@ impl Mirror {
             self.stamp.digest = self.stamp.digest.wrapping_sub(old).wrapping_add(hash);
         }
         self.stamp.revision = candidates.revision().0;
-        Change::Update { base, to: self.stamp, symbols: self.take_symbols(), rows, columns }
+        Change::Update {
+            base,
+            to: self.stamp,
+            symbols: self.take_symbols(),
+            rows,
+            columns,
+        }
     }
 
     fn columns(&mut self, rows: &[u32]) -> Vec<Column> {
@@ -250,9 +300,15 @@ impl Mirror {
             .into_iter()
             .map(|(column, name)| {
                 let data = match column {
-                    CandidateColumn::Node => ColumnData::Symbols(held.iter().map(|c| self.symbol(c.node.as_str())).collect()),
-                    CandidateColumn::Pool => ColumnData::Symbols(held.iter().map(|c| self.symbol(c.pool.as_str())).collect()),
-                    CandidateColumn::Schedulable => ColumnData::U64s(held.iter().map(|c| u64::from(c.schedulable)).collect()),
+                    CandidateColumn::Node => {
+                        ColumnData::Symbols(held.iter().map(|c| self.symbol(c.node.as_str())).collect())
+                    }
+                    CandidateColumn::Pool => {
+                        ColumnData::Symbols(held.iter().map(|c| self.symbol(c.pool.as_str())).collect())
+                    }
+                    CandidateColumn::Schedulable => {
+                        ColumnData::U64s(held.iter().map(|c| u64::from(c.schedulable)).collect())
+                    }
                     CandidateColumn::DiskTotal => ColumnData::U64s(held.iter().map(|c| c.total_bytes).collect()),
                     CandidateColumn::DiskFree => ColumnData::U64s(held.iter().map(|c| c.free_bytes).collect()),
                     CandidateColumn::Labels => sets(held.iter().map(|c| self.label_symbols(&c.labels))),
@@ -263,7 +319,10 @@ impl Mirror {
     }
 
     fn label_symbols(&mut self, labels: &Labels) -> Vec<u32> {
-        let mut symbols: Vec<u32> = labels.iter().map(|(key, value)| self.symbol(&format!("{key}={value}"))).collect();
+        let mut symbols: Vec<u32> = labels
+            .iter()
+            .map(|(key, value)| self.symbol(&format!("{key}={value}")))
+            .collect();
         symbols.sort_unstable();
         symbols
     }
@@ -279,7 +338,10 @@ impl Mirror {
     }
 
     fn take_symbols(&mut self) -> NewSymbols {
-        let next = NewSymbols { first: u32::try_from(self.symbols.len() + 1).unwrap_or(u32::MAX), names: Vec::new() };
+        let next = NewSymbols {
+            first: u32::try_from(self.symbols.len() + 1).unwrap_or(u32::MAX),
+            names: Vec::new(),
+        };
         std::mem::replace(&mut self.unsent, next)
     }
 }
@@ -299,11 +361,20 @@ fn sets(rows: impl Iterator<Item = Vec<u32>>) -> ColumnData {
 
 /// The hash of each row; `rows` gives their numbers, the columns have one value for each.
 fn row_hashes(rows: &[u32], columns: &[Column]) -> Vec<u64> {
-    let mut hashes: Vec<u64> = rows.iter().map(|row| (u64::from(*row) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    let mut hashes: Vec<u64> = rows
+        .iter()
+        .map(|row| (u64::from(*row) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .collect();
     for column in columns {
         match &column.data {
-            ColumnData::U64s(values) => hashes.iter_mut().zip(values).for_each(|(hash, value)| mix(hash, *value)),
-            ColumnData::Symbols(values) => hashes.iter_mut().zip(values).for_each(|(hash, value)| mix(hash, u64::from(*value))),
+            ColumnData::U64s(values) => hashes
+                .iter_mut()
+                .zip(values)
+                .for_each(|(hash, value)| mix(hash, *value)),
+            ColumnData::Symbols(values) => hashes
+                .iter_mut()
+                .zip(values)
+                .for_each(|(hash, value)| mix(hash, u64::from(*value))),
             ColumnData::Sets { offsets, values } => {
                 for (hash, span) in hashes.iter_mut().zip(offsets.windows(2)) {
                     let row = &values[span[0] as usize..span[1] as usize];
@@ -329,7 +400,12 @@ fn candidate_column(name: &str) -> Result<CandidateColumn, UnknownColumn> {
         "disk.total" => CandidateColumn::DiskTotal,
         "disk.free" => CandidateColumn::DiskFree,
         "labels" => CandidateColumn::Labels,
-        _ => return Err(UnknownColumn { side: "candidate", name: name.to_owned() }),
+        _ => {
+            return Err(UnknownColumn {
+                side: "candidate",
+                name: name.to_owned(),
+            });
+        }
     })
 }
 
@@ -338,6 +414,11 @@ fn request_column(name: &str) -> Result<RequestColumn, UnknownColumn> {
         "disk.bytes" => RequestColumn::DiskBytes,
         "pool" => RequestColumn::Pool,
         "require" => RequestColumn::Require,
-        _ => return Err(UnknownColumn { side: "request", name: name.to_owned() }),
+        _ => {
+            return Err(UnknownColumn {
+                side: "request",
+                name: name.to_owned(),
+            });
+        }
     })
 }

@@ -25,8 +25,17 @@ impl Intent {
     /// What is wanted of an image.
     #[must_use]
     pub fn of(image: &Image, shared: bool) -> Self {
-        let goal = if image.meta.is_deleting() { Goal::Absent } else { Goal::Present };
-        Self { upload: image.spec.upload, digest: image.spec.digest, goal, shared }
+        let goal = if image.meta.is_deleting() {
+            Goal::Absent
+        } else {
+            Goal::Present
+        };
+        Self {
+            upload: image.spec.upload,
+            digest: image.spec.digest,
+            goal,
+            shared,
+        }
     }
 }
 
@@ -192,7 +201,10 @@ pub fn check_probes(intent: &Intent, mut probes: Vec<Probe>) -> Result<Probes, P
     for (step, probe) in probes.iter().enumerate() {
         let (Probe::Upload(object) | Probe::Blob(object)) = probe;
         if !is_own(intent, object) {
-            return Err(PlanFault::ForeignObject { step, object: object.clone() });
+            return Err(PlanFault::ForeignObject {
+                step,
+                object: object.clone(),
+            });
         }
     }
     // What the host itself must see before it believes that an image is stored or gone.
@@ -232,7 +244,10 @@ pub fn check(intent: &Intent, steps: Vec<Step>) -> Result<Plan, PlanFault> {
             Step::Remove { digest } => &[digest],
         };
         if let Some(object) = objects.iter().find(|object| !is_own(intent, object)) {
-            return Err(PlanFault::ForeignObject { step: position, object: (*object).clone() });
+            return Err(PlanFault::ForeignObject {
+                step: position,
+                object: (*object).clone(),
+            });
         }
         let against = match (intent.goal, step) {
             (Goal::Present, Step::Remove { .. }) | (Goal::Absent, Step::Publish { .. } | Step::Check { .. }) => true,
@@ -240,7 +255,10 @@ pub fn check(intent: &Intent, steps: Vec<Step>) -> Result<Plan, PlanFault> {
             _ => false,
         };
         if against {
-            return Err(PlanFault::AgainstIntent { step: position, action: step.action() });
+            return Err(PlanFault::AgainstIntent {
+                step: position,
+                action: step.action(),
+            });
         }
     }
     Ok(Plan(steps))
@@ -257,22 +275,41 @@ mod tests {
     const UPLOAD: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
     fn intent(goal: Goal, shared: bool) -> Intent {
-        Intent { upload: UPLOAD.parse().unwrap(), digest: Digest::new([1; 32]), goal, shared }
+        Intent {
+            upload: UPLOAD.parse().unwrap(),
+            digest: Digest::new([1; 32]),
+            goal,
+            shared,
+        }
     }
 
     #[test]
     fn shared_bytes_stay() {
-        let remove = vec![Step::Remove { digest: Digest::new([1; 32]).to_string() }];
+        let remove = vec![Step::Remove {
+            digest: Digest::new([1; 32]).to_string(),
+        }];
         assert!(check(&intent(Goal::Absent, false), remove.clone()).is_ok());
-        assert_eq!(check(&intent(Goal::Absent, true), remove.clone()), Err(PlanFault::AgainstIntent { step: 0, action: "remove" }));
+        assert_eq!(
+            check(&intent(Goal::Absent, true), remove.clone()),
+            Err(PlanFault::AgainstIntent {
+                step: 0,
+                action: "remove"
+            })
+        );
         assert!(check(&intent(Goal::Present, false), remove).is_err());
     }
 
     #[test]
     fn only_own_uploads_and_bytes() {
         let foreign = Digest::new([2; 32]).to_string();
-        let publish = vec![Step::Publish { upload: UPLOAD.into(), digest: foreign }];
-        assert!(matches!(check(&intent(Goal::Present, false), publish), Err(PlanFault::ForeignObject { step: 0, .. })));
+        let publish = vec![Step::Publish {
+            upload: UPLOAD.into(),
+            digest: foreign,
+        }];
+        assert!(matches!(
+            check(&intent(Goal::Present, false), publish),
+            Err(PlanFault::ForeignObject { step: 0, .. })
+        ));
         assert!(check_probes(&intent(Goal::Present, false), vec![Probe::Upload("..".into())]).is_err());
     }
 }

@@ -33,7 +33,11 @@ impl Intent {
         Some(Self {
             object: volume.meta.id,
             pool: placement.pool.clone(),
-            goal: if volume.meta.is_deleting() { Goal::Absent } else { Goal::Present },
+            goal: if volume.meta.is_deleting() {
+                Goal::Absent
+            } else {
+                Goal::Present
+            },
             // Never more than is claimed: a spec that grew waits for its claim to grow.
             size_bytes: volume.spec.size.bytes().min(placement.claimed_bytes),
             source: volume.spec.source.clone(),
@@ -263,7 +267,10 @@ pub fn check_probes(intent: &Intent, mut probes: Vec<Probe>) -> Result<Probes, P
             Probe::Pool => None,
         };
         if let Some(object) = foreign {
-            return Err(PlanFault::ForeignObject { step, object: object.clone() });
+            return Err(PlanFault::ForeignObject {
+                step,
+                object: object.clone(),
+            });
         }
     }
     // What the host itself must see before it believes that a volume is made or gone.
@@ -299,7 +306,10 @@ pub fn check(intent: &Intent, facts: &[Fact], steps: Vec<Step>) -> Result<Plan, 
         return Err(PlanFault::TooManySteps(steps.len()));
     }
     let mut present_bytes = facts.iter().find_map(|fact| match fact {
-        Fact::Object { object, state: ObjectState::Present { size_bytes } } if is_own_object(intent, object) => Some(*size_bytes),
+        Fact::Object {
+            object,
+            state: ObjectState::Present { size_bytes },
+        } if is_own_object(intent, object) => Some(*size_bytes),
         _ => None,
     });
     for (position, step) in steps.iter().enumerate() {
@@ -314,10 +324,16 @@ pub fn check(intent: &Intent, facts: &[Fact], steps: Vec<Step>) -> Result<Plan, 
 
 fn check_step(intent: &Intent, present_bytes: Option<u64>, step: usize, action: &Step) -> Result<(), PlanFault> {
     if let Some(object) = action.object().filter(|object| !is_own_object(intent, object)) {
-        return Err(PlanFault::ForeignObject { step, object: object.to_owned() });
+        return Err(PlanFault::ForeignObject {
+            step,
+            object: object.to_owned(),
+        });
     }
     if let Some(digest) = action.digest().filter(|digest| !is_own_image(intent, digest)) {
-        return Err(PlanFault::ForeignObject { step, object: digest.to_owned() });
+        return Err(PlanFault::ForeignObject {
+            step,
+            object: digest.to_owned(),
+        });
     }
     let making = !matches!(action, Step::Remove { .. } | Step::Command(_));
     let against = match intent.goal {
@@ -325,20 +341,38 @@ fn check_step(intent: &Intent, present_bytes: Option<u64>, step: usize, action: 
         Goal::Present => matches!(action, Step::Remove { .. }) && present_bytes.is_some(),
     };
     if against {
-        return Err(PlanFault::AgainstIntent { step, action: action.action() });
+        return Err(PlanFault::AgainstIntent {
+            step,
+            action: action.action(),
+        });
     }
     let virtual_bytes_wanted = intent.source.as_ref().map(|source| source.virtual_bytes);
     match action {
         Step::Allocate { size_bytes, .. } | Step::Resize { size_bytes, .. } => {
-            let shrinks = matches!(action, Step::Resize { .. }) && present_bytes.is_some_and(|present| *size_bytes < present);
-            if *size_bytes != intent.size_bytes && Some(*size_bytes) != virtual_bytes_wanted || shrinks || *size_bytes > intent.size_bytes {
-                return Err(PlanFault::WrongSize { step, bytes: *size_bytes });
+            let shrinks =
+                matches!(action, Step::Resize { .. }) && present_bytes.is_some_and(|present| *size_bytes < present);
+            if *size_bytes != intent.size_bytes && Some(*size_bytes) != virtual_bytes_wanted
+                || shrinks
+                || *size_bytes > intent.size_bytes
+            {
+                return Err(PlanFault::WrongSize {
+                    step,
+                    bytes: *size_bytes,
+                });
             }
         }
-        Step::UnpackImage { virtual_bytes, format, .. } | Step::WriteImage { virtual_bytes, format, .. } => {
+        Step::UnpackImage {
+            virtual_bytes, format, ..
+        }
+        | Step::WriteImage {
+            virtual_bytes, format, ..
+        } => {
             let as_stored = intent.source.as_ref().is_some_and(|source| source.format == *format);
             if Some(*virtual_bytes) != virtual_bytes_wanted || !as_stored {
-                return Err(PlanFault::WrongSize { step, bytes: *virtual_bytes });
+                return Err(PlanFault::WrongSize {
+                    step,
+                    bytes: *virtual_bytes,
+                });
             }
         }
         Step::Command(command) if !command.is_acceptable() => return Err(PlanFault::Command { step }),

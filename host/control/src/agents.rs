@@ -1,0 +1,219 @@
+//! The agents that have a session, and calls to them.
+//!
+//! One session per node: a newer one takes the place of an older one. A call waits for its answer or for the end of the
+//! session; then nobody knows whether the work was done, and the next facts will tell. What is stored about nodes is in
+//! [`nodes`].
+
+mod nodes;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use symphony_core::counter::{Epoch, Generation};
+use symphony_core::id::CallId;
+use symphony_core::name::Name;
+use symphony_core::node::Role;
+use symphony_protocol::{
+    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Outcome, PROTOCOL_VERSION, Progress, ToAgent, Welcome, Work,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::view::View;
+use crate::write::Writer;
+
+pub use session::Session;
+use session::{Line, Pending};
+
+/// Frames that may wait for an agent; more wait with their callers.
+const QUEUE: usize = 256;
+
+/// The sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct Agents {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    epoch: Epoch,
+    token: String,
+    writer: Writer,
+    view: View,
+    lines: Mutex<HashMap<Name, Arc<Line>>>,
+    changed: watch::Sender<u64>,
+}
+
+/// Why an agent gets no session. The text is sent to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// One call to a node.
+pub(crate) struct Request<'a> {
+    pub(crate) node: &'a Name,
+    pub(crate) object: String,
+    pub(crate) generation: Generation,
+    pub(crate) work: Work,
+}
+
+impl Agents {
+    pub(crate) fn new(writer: Writer, view: View, token: String) -> Self {
+        let (changed, _) = watch::channel(0);
+        let epoch = writer.leadership().epoch();
+        let shared = Shared {
+            epoch,
+            token,
+            writer,
+            view,
+            lines: Mutex::default(),
+            changed,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Writes `unknown` on nodes that are not heard of, until `stop`.
+    pub(crate) fn watch_silence(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        nodes::watch_silence(self.clone(), stop)
+    }
+
+    /// Gives an agent its session and registers its node.
+    ///
+    /// # Errors
+    /// With the text for the agent: another protocol, a later epoch seen, a store that can't be written.
+    pub async fn connect(&self, hello: Hello) -> Result<Session, Refused> {
+        if hello.protocol != PROTOCOL_VERSION {
+            let text = format!(
+                "this manager speaks agent protocol {PROTOCOL_VERSION}, the agent {}; install the same version of both",
+                hello.protocol
+            );
+            return Err(Refused(text));
+        }
+        if hello.epoch_seen > self.shared.epoch {
+            return Err(Refused(format!(
+                "the agent has seen epoch {}, this manager has {}; it does not lead any more",
+                hello.epoch_seen, self.shared.epoch
+            )));
+        }
+        let (to_agent, frames) = mpsc::channel(QUEUE);
+        let welcome = Welcome {
+            epoch: self.shared.epoch,
+            heartbeat_ms: HEARTBEAT_MS,
+        };
+        // The queue is empty, so the first frame always fits.
+        let _ = to_agent.try_send(ToAgent::Welcome(welcome));
+        let line = Arc::new(Line::new(
+            hello.node.clone(),
+            hello.data_url.clone(),
+            hello.roles.clone(),
+            to_agent,
+        ));
+        if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
+            older.hang_up();
+        }
+        if let Err(error) = nodes::register(self, &hello).await {
+            self.drop_line(&line);
+            return Err(Refused(format!("node {} could not be registered: {error}", hello.node)));
+        }
+        self.changed();
+        tracing::info!(node = %hello.node, "the agent has a session");
+        Ok(Session::new(self.clone(), line, frames))
+    }
+
+    /// The data port of a node that has a session.
+    #[must_use]
+    pub fn data_url(&self, node: &Name) -> Option<String> {
+        self.lines().get(node).map(|line| line.data_url.clone())
+    }
+
+    /// The image service that takes new images: the first by name that has a session.
+    #[must_use]
+    pub fn image_service(&self) -> Option<(Name, String)> {
+        let lines = self.lines();
+        let first = lines
+            .values()
+            .filter(|line| line.roles.contains(&Role::Image))
+            .min_by(|a, b| a.node.cmp(&b.node))?;
+        Some((first.node.clone(), first.data_url.clone()))
+    }
+
+    /// The secret of the agents' data ports.
+    #[must_use]
+    pub fn data_token(&self) -> &str {
+        &self.shared.token
+    }
+
+    /// The nodes that have a session.
+    #[must_use]
+    pub fn connected(&self) -> Vec<Name> {
+        let mut names: Vec<Name> = self.lines().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Wakes when a session began or ended.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    /// Has a node do something, and waits for what comes of it.
+    ///
+    /// # Errors
+    /// The agent's failure; `Unreachable` when the node has no session, `Lost` when it ends before the answer.
+    pub(crate) async fn call(
+        &self,
+        request: Request<'_>,
+        progress: Option<watch::Sender<Option<Progress>>>,
+    ) -> Result<Outcome, Failure> {
+        let unreachable = || {
+            Failure::new(
+                FailureKind::Unreachable,
+                format!("node {} has no agent connected", request.node),
+            )
+        };
+        let line = self.lines().get(request.node).cloned().ok_or_else(unreachable)?;
+        let id = CallId::new(clock::new_uuid());
+        let call = Call {
+            id,
+            epoch: self.shared.epoch,
+            object: request.object,
+            generation: request.generation,
+            work: request.work,
+        };
+        let (answer, answered) = oneshot::channel();
+        let _pending = Pending::begin(&line, id, answer, progress);
+        line.send(ToAgent::Call(Box::new(call)))
+            .await
+            .map_err(|()| unreachable())?;
+        let lost = |_| {
+            Failure::new(
+                FailureKind::Lost,
+                format!("the session with node {} ended", request.node),
+            )
+        };
+        answered.await.map_err(lost)?
+    }
+
+    /// Takes a session off the list, unless a newer one has its place.
+    fn drop_line(&self, line: &Arc<Line>) {
+        line.hang_up();
+        let mut lines = self.lines();
+        if lines.get(&line.node).is_some_and(|current| Arc::ptr_eq(current, line)) {
+            lines.remove(&line.node);
+            drop(lines);
+            tracing::info!(node = %line.node, "the agent's session ended");
+            self.changed();
+        }
+    }
+
+    fn changed(&self) {
+        self.shared.changed.send_modify(|count| *count += 1);
+    }
+
+    fn lines(&self) -> MutexGuard<'_, HashMap<Name, Arc<Line>>> {
+        self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,213 @@
+//! The control room: starts the loops and gives the server what it needs of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use symphony_core::counter::Epoch;
+use symphony_core::record::RecordError;
+use symphony_runtime::Runtime;
+use symphony_store::Store;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::agents::Agents;
+use crate::collect;
+use crate::election::{Election, Leadership};
+use crate::metrics::Metrics;
+use crate::place::PlaceLoop;
+use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
+use crate::reconcile::{Context, Reconciler};
+use crate::view::View;
+use crate::write::Writer;
+
+/// What a manager's loops need.
+pub struct ControlConfig {
+    /// The state.
+    pub store: Arc<dyn Store>,
+    /// How the leader is found.
+    pub election: Arc<dyn Election>,
+    /// Runs the components.
+    pub runtime: Runtime,
+    /// Where components are kept.
+    pub plugins_dir: PathBuf,
+    /// Components that come with symphony. The first for a slot serves in it until something else is activated.
+    pub first_party: Vec<Vec<u8>>,
+    /// The secret that manager and agents share.
+    pub agent_token: String,
+    /// Ends the loops.
+    pub stop: CancellationToken,
+}
+
+/// Why the loops can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error("the store can't be used")]
+    Store(#[from] symphony_store::Error),
+    /// A record.
+    #[error("a record in the store can't be used")]
+    Record(#[from] RecordError),
+    /// The folder of components.
+    #[error("the folder for plugins can't be used")]
+    Plugins(#[source] std::io::Error),
+    /// A component that came with symphony.
+    #[error("a first-party plugin can't be loaded")]
+    FirstParty(#[from] UploadError),
+    /// A component that came with symphony.
+    #[error("a first-party plugin can't be activated")]
+    Activate(#[from] ActivateError),
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The store.
+    #[error("the store can't be read")]
+    Store(#[from] symphony_store::Error),
+    /// A record.
+    #[error("a record can't be read")]
+    Record(#[from] RecordError),
+    /// No decision came back: a bug.
+    #[error("no decision was made")]
+    NoDecision,
+}
+
+/// The loops of a manager that leads. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    leadership: Leadership,
+    view: View,
+    slots: Slots,
+    agents: Agents,
+    plugins: Plugins,
+    metrics: Metrics,
+    stop: CancellationToken,
+    loops: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+impl Control {
+    /// Waits to lead, loads what serves, and starts the loops.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub async fn start(config: ControlConfig) -> Result<Self, StartError> {
+        let ControlConfig {
+            store,
+            election,
+            runtime,
+            plugins_dir,
+            first_party,
+            agent_token,
+            stop,
+        } = config;
+        let leadership = election.lead(&store).await?;
+        tracing::info!(epoch = %leadership.epoch(), "this manager leads");
+        let view = View::follow(Arc::clone(&store), stop.clone()).await?;
+        let writer = Writer::new(Arc::clone(&store), leadership);
+        let metrics = Metrics::new();
+        let library = Arc::new(Library::open(plugins_dir, runtime).map_err(StartError::Plugins)?);
+        let (reports, reported) = mpsc::channel(REPORTS_MAX);
+        let slots = Slots::new(Arc::clone(&library), reports);
+        let plugins = Plugins::new(writer.clone(), view.clone(), library, slots.clone());
+        let agents = Agents::new(writer.clone(), view.clone(), agent_token);
+
+        let mut loops = JoinSet::new();
+        loops.spawn(slots.clone().follow(view.clone(), stop.clone()));
+        loops.spawn(FaultKeeper::new(writer.clone(), view.clone(), metrics.clone(), reported).run(stop.clone()));
+        for component in first_party {
+            let plugin = plugins.take_in(component, true).await?;
+            plugins.activate_first(&plugin).await?;
+        }
+        let context = Context {
+            writer: writer.clone(),
+            view: view.clone(),
+            slots: slots.clone(),
+            agents: agents.clone(),
+            metrics: metrics.clone(),
+            releasing: Arc::default(),
+        };
+        loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
+        loops.spawn(Reconciler::new(context).run(stop.clone()));
+        loops.spawn(agents.watch_silence(stop.clone()));
+        loops.spawn(collect::run(writer, view.clone(), stop.clone()));
+        let loops = tokio::sync::Mutex::new(loops);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store,
+                leadership,
+                view,
+                slots,
+                agents,
+                plugins,
+                metrics,
+                stop,
+                loops,
+            }),
+        })
+    }
+
+    /// The leader's fencing token.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shared.leadership.epoch()
+    }
+
+    /// Whether requests can be served; if not, why.
+    ///
+    /// # Errors
+    /// One sentence for a person.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.shared.stop.is_cancelled() {
+            Err("the manager is stopping".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The agents' sessions.
+    #[must_use]
+    pub fn agents(&self) -> &Agents {
+        &self.shared.agents
+    }
+
+    /// Plugins.
+    #[must_use]
+    pub fn plugins(&self) -> &Plugins {
+        &self.shared.plugins
+    }
+
+    /// All metrics, in the text format of `OpenMetrics`.
+    pub fn encode_metrics(&self, text: &mut String) {
+        self.shared.metrics.encode(text);
+    }
+
+    /// Waits until the view of the loops has seen a revision.
+    pub async fn seen(&self, revision: symphony_store::Revision) {
+        self.shared.view.seen(revision).await;
+    }
+
+    /// Ends the loops and waits for them.
+    pub async fn stop(&self) {
+        self.shared.stop.cancel();
+        let mut loops = self.shared.loops.lock().await;
+        while loops.join_next().await.is_some() {}
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.shared.view
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.shared.slots
+    }
+}

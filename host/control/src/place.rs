@@ -1,0 +1,194 @@
+//! The place loop: requests without a placement → scheduler component → check → placement and claim in one transaction.
+//!
+//! [`round`] decides for a batch, with the checks and the fallback; [`commit`] makes what was decided durable. A lost race
+//! is no error: the next pass looks again.
+
+mod commit;
+pub(crate) mod round;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use symphony_core::counter::Generation;
+use symphony_core::id::VolumeId;
+use symphony_core::place::{Candidates, Request};
+use symphony_core::volume::Volume;
+use symphony_store::Revision;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{ByDecider, Metrics};
+use crate::plugins::Slots;
+use crate::view::{State, Stored, View};
+use crate::write::{WriteError, Writer};
+
+use commit::Batch;
+use round::Round;
+
+/// Most requests decided and committed at once: with three records each they fit one transaction of 128 operations.
+pub(crate) const BATCH_MAX: usize = 30;
+/// A pass happens at least this often, whatever woke it.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait after the store failed.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The loop and what it remembers to save work; forgetting it all would change nothing but the work.
+pub(crate) struct PlaceLoop {
+    writer: Writer,
+    view: View,
+    slots: Slots,
+    metrics: Metrics,
+    candidates: Candidates,
+    built_at: Option<Revision>,
+    /// What found no place, and on which state of capacity and policy that was.
+    waiting: HashMap<VolumeId, Evaluated>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Evaluated {
+    spec: Generation,
+    capacity: Revision,
+    policy: u64,
+}
+
+/// What one pass did.
+enum Passed {
+    /// Nothing was left to decide.
+    Idle,
+    /// Something was written; the view must see it before the next pass.
+    Wrote(Revision),
+    /// Decisions changed nothing that is stored.
+    Unchanged,
+}
+
+impl PlaceLoop {
+    pub(crate) fn new(writer: Writer, view: View, slots: Slots, metrics: Metrics) -> Self {
+        Self {
+            writer,
+            view,
+            slots,
+            metrics,
+            candidates: Candidates::default(),
+            built_at: None,
+            waiting: HashMap::new(),
+        }
+    }
+
+    /// Runs until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut changes = self.view.changes();
+        let mut policies = self.slots.changes();
+        loop {
+            changes.mark_unchanged();
+            policies.mark_unchanged();
+            match self.pass().await {
+                Ok(Passed::Wrote(revision)) => {
+                    self.view.seen(revision).await;
+                    continue;
+                }
+                Ok(Passed::Unchanged) => continue,
+                Ok(Passed::Idle) => {}
+                Err(WriteError::Conflict) => {
+                    self.metrics.conflicts.inc();
+                    let _ = tokio::time::timeout(RETRY, changes.changed()).await;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "placements could not be written");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+            // Each arm is safe to cancel: a wake-up carries nothing that could be lost.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = changes.changed() => {}
+                _ = policies.changed() => {}
+                () = tokio::time::sleep(AT_LEAST_EVERY) => {}
+            }
+        }
+    }
+
+    async fn pass(&mut self) -> Result<Passed, WriteError> {
+        let policy = self.slots.generation();
+        let (candidates, capacity, volumes) = self.look(policy);
+        if volumes.is_empty() {
+            return Ok(Passed::Idle);
+        }
+        symphony_crash::point("control.place.before_decision");
+        let (growing, new): (Vec<_>, Vec<_>) = volumes.into_iter().partition(|volume| volume.value.placement.is_some());
+        let requests: Vec<Request> = new.iter().map(|volume| Request::of(&volume.value)).collect();
+        let started = std::time::Instant::now();
+        let round = Round::decide(&self.slots, &candidates, requests).await;
+        self.metrics.place_seconds.observe(started.elapsed().as_secs_f64());
+        for volume in new.iter().chain(&growing) {
+            let evaluated = Evaluated {
+                spec: volume.value.meta.generation,
+                capacity,
+                policy,
+            };
+            self.waiting.insert(volume.value.meta.id, evaluated);
+        }
+        let batch = {
+            let state = self.view.read();
+            Batch::build(&state, &candidates, &new, &growing, &round)?
+        };
+        let Some(batch) = batch else {
+            return Ok(Passed::Unchanged);
+        };
+        symphony_crash::point("control.place.before_commit");
+        let result = self.writer.commit(batch.txn).await;
+        if result.is_err() {
+            // Whatever was decided did not happen.
+            for volume in new.iter().chain(&growing) {
+                self.waiting.remove(&volume.value.meta.id);
+            }
+        }
+        let revision = result?;
+        symphony_crash::point("control.place.after_commit");
+        for decider in batch.placed {
+            self.metrics.placements.get_or_create(&ByDecider { decider }).inc();
+        }
+        self.metrics.unplaceable.inc_by(batch.unplaceable);
+        Ok(Passed::Wrote(revision))
+    }
+
+    /// What is to be decided now, oldest first, and the table to decide on.
+    fn look(&mut self, policy: u64) -> (Candidates, Revision, Vec<Arc<Stored<Volume>>>) {
+        let state = self.view.read();
+        if self.built_at != Some(state.capacity) {
+            self.candidates = table(&state, Some(&self.candidates));
+            self.built_at = Some(state.capacity);
+        }
+        let capacity = state.capacity;
+        self.waiting
+            .retain(|_, seen| seen.capacity == capacity && seen.policy == policy);
+        let seen = |volume: &Volume| {
+            self.waiting
+                .get(&volume.meta.id)
+                .is_some_and(|seen| seen.spec == volume.meta.generation)
+        };
+        let mut volumes: Vec<Arc<Stored<Volume>>> = state
+            .unplaced
+            .iter()
+            .filter_map(|key| state.volumes.get(key))
+            .filter(|volume| !seen(&volume.value))
+            .cloned()
+            .collect();
+        volumes.sort_by_key(|volume| volume.value.meta.id);
+        volumes.truncate(BATCH_MAX);
+        (self.candidates.clone(), capacity, volumes)
+    }
+}
+
+/// The candidates of a state.
+pub(crate) fn table(state: &State, earlier: Option<&Candidates>) -> Candidates {
+    let revision = symphony_core::counter::Revision(state.capacity.0);
+    let nodes = state
+        .nodes
+        .iter()
+        .map(|(name, node)| (&node.value, state.ledgers.get(name).map(|ledger| &ledger.value)));
+    match earlier {
+        Some(earlier) => earlier.refreshed(revision, nodes),
+        None => Candidates::build(revision, nodes),
+    }
+}

@@ -1,0 +1,144 @@
+//! The components themselves: files named by digest in the manager's folder, made durable before they are on record.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use symphony_core::digest::Digest;
+use symphony_core::plugin::COMPONENT_BYTES_MAX;
+use symphony_runtime::smoke::smoke;
+use symphony_runtime::{
+    Compiled, ImageDriverPlugin, Manifest, PluginFault, PrepareError, Rejected, Runtime, SchedulerPlugin,
+    VolumeDriverPlugin,
+};
+
+use crate::write::WriteError;
+
+/// Why a component is not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// It can't be a plugin here.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// It can't be compiled within the limits, or is cut off while it is.
+    #[error("the component could not be compiled")]
+    Compile(#[source] PrepareError),
+    /// It fails its first run.
+    #[error(transparent)]
+    Smoke(PluginFault),
+    /// It can't be kept.
+    #[error("the component could not be stored")]
+    Disk(#[source] std::io::Error),
+    /// It can't be put on record.
+    #[error("the plugin could not be recorded")]
+    Write(#[from] WriteError),
+}
+
+/// Why a component that was taken in can't serve.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its file is missing or unreadable.
+    #[error("its component {digest} can't be read")]
+    Missing {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It can't be compiled any more.
+    #[error("it can't be compiled")]
+    Compile(#[source] PrepareError),
+    /// It does not start.
+    #[error(transparent)]
+    Fault(#[from] PluginFault),
+}
+
+/// The folder of components, and the wasm host that runs them.
+pub(crate) struct Library {
+    dir: PathBuf,
+    runtime: Runtime,
+}
+
+impl Library {
+    /// Opens the folder; it is made when it is missing.
+    pub(crate) fn open(dir: PathBuf, runtime: Runtime) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&dir)?;
+        Ok(Self { dir, runtime })
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Checks, compiles and tries a component, then keeps its file.
+    pub(crate) async fn keep(&self, bytes: Vec<u8>) -> Result<Manifest, UploadError> {
+        if bytes.len() as u64 > COMPONENT_BYTES_MAX {
+            return Err(Rejected::TooLarge {
+                bytes: bytes.len() as u64,
+            }
+            .into());
+        }
+        let bytes: Arc<[u8]> = bytes.into();
+        let compiled = self
+            .runtime
+            .prepare(Arc::clone(&bytes))
+            .await
+            .map_err(|error| match error {
+                PrepareError::Rejected(rejected) => UploadError::Rejected(rejected),
+                other => UploadError::Compile(other),
+            })?;
+        smoke(&compiled, "{}").await.map_err(UploadError::Smoke)?;
+        let manifest = compiled.manifest().clone();
+        let path = self.path(&manifest.digest);
+        tokio::task::spawn_blocking(move || write_durably(&path, &bytes))
+            .await
+            .map_err(|error| UploadError::Disk(std::io::Error::other(error)))?
+            .map_err(UploadError::Disk)?;
+        Ok(manifest)
+    }
+
+    pub(crate) async fn scheduler(&self, digest: Digest, config: &str) -> Result<Arc<SchedulerPlugin>, LoadError> {
+        let compiled = self.compiled(digest).await?;
+        Ok(Arc::new(SchedulerPlugin::start(&compiled, config).await?))
+    }
+
+    pub(crate) async fn volume_driver(
+        &self,
+        digest: Digest,
+        config: &str,
+    ) -> Result<Arc<VolumeDriverPlugin>, LoadError> {
+        let compiled = self.compiled(digest).await?;
+        Ok(Arc::new(VolumeDriverPlugin::start(&compiled, config).await?))
+    }
+
+    pub(crate) async fn image_driver(&self, digest: Digest, config: &str) -> Result<Arc<ImageDriverPlugin>, LoadError> {
+        let compiled = self.compiled(digest).await?;
+        Ok(Arc::new(ImageDriverPlugin::start(&compiled, config).await?))
+    }
+
+    async fn compiled(&self, digest: Digest) -> Result<Compiled, LoadError> {
+        let bytes = tokio::fs::read(self.path(&digest))
+            .await
+            .map_err(|source| LoadError::Missing { digest, source })?;
+        self.runtime.prepare(bytes.into()).await.map_err(LoadError::Compile)
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{}.wasm", digest.hex()))
+    }
+}
+
+/// Writes a file so that it is there whole or not at all, also after a power cut.
+fn write_durably(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|known| known.len() == bytes.len() as u64) {
+        return Ok(());
+    }
+    let partial = path.with_extension("partial");
+    let mut file = std::fs::File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    symphony_crash::point("control.plugin.before_rename");
+    std::fs::rename(&partial, path)?;
+    path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
+}

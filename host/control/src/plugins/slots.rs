@@ -1,0 +1,240 @@
+//! What serves now, slot by slot. One task follows the activations; everyone else takes what is there.
+//!
+//! A swap is one pointer: calls under way hold the old component and end on it. A component that can't be loaded leaves
+//! its slot to the built-in policy (schedulers) or empty (drivers: nothing can be made meanwhile, and nothing is lost).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use symphony_core::digest::Digest;
+use symphony_core::plugin::{Activation, Slot};
+use symphony_core::volume::Decider;
+use symphony_runtime::{ImageDriverPlugin, PluginFault, SchedulerPlugin, VolumeDriverPlugin};
+use symphony_store::Revision;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::view::View;
+
+use super::faults::Report;
+use super::library::{Library, LoadError};
+
+/// How long to wait before a component that could not be loaded is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// A scheduler that serves.
+#[derive(Clone)]
+pub(crate) struct Scheduler {
+    pub(crate) decider: Decider,
+    pub(crate) plugin: Arc<SchedulerPlugin>,
+}
+
+impl Scheduler {
+    fn new(plugin: Arc<SchedulerPlugin>) -> Self {
+        let manifest = plugin.manifest();
+        let decider = Decider {
+            name: manifest.name.to_string(),
+            version: manifest.version.clone(),
+            digest: Some(manifest.digest),
+            instead_of: None,
+        };
+        Self { decider, plugin }
+    }
+}
+
+/// What serves. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    library: Arc<Library>,
+    serving: RwLock<Serving>,
+    /// The last component that was loaded ahead of its activation.
+    warm: Mutex<HashMap<Slot, (Digest, String, Loaded)>>,
+    applied: watch::Sender<HashMap<Slot, Revision>>,
+    generation: watch::Sender<u64>,
+    reports: mpsc::Sender<Report>,
+}
+
+#[derive(Default)]
+struct Serving {
+    scheduler: Option<Scheduler>,
+    volume_driver: Option<Arc<VolumeDriverPlugin>>,
+    image_driver: Option<Arc<ImageDriverPlugin>>,
+}
+
+/// A component, ready to serve.
+#[derive(Clone)]
+enum Loaded {
+    Scheduler(Arc<SchedulerPlugin>),
+    VolumeDriver(Arc<VolumeDriverPlugin>),
+    ImageDriver(Arc<ImageDriverPlugin>),
+}
+
+impl Slots {
+    pub(crate) fn new(library: Arc<Library>, reports: mpsc::Sender<Report>) -> Self {
+        let shared = Shared {
+            library,
+            serving: RwLock::default(),
+            warm: Mutex::default(),
+            applied: watch::channel(HashMap::new()).0,
+            generation: watch::channel(0).0,
+            reports,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(crate) fn scheduler(&self) -> Option<Scheduler> {
+        self.serving().scheduler.clone()
+    }
+
+    pub(crate) fn volume_driver(&self) -> Option<Arc<VolumeDriverPlugin>> {
+        self.serving().volume_driver.clone()
+    }
+
+    pub(crate) fn image_driver(&self) -> Option<Arc<ImageDriverPlugin>> {
+        self.serving().image_driver.clone()
+    }
+
+    /// Changes with every swap.
+    pub(crate) fn generation(&self) -> u64 {
+        *self.shared.generation.borrow()
+    }
+
+    /// Wakes with every swap.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.generation.subscribe()
+    }
+
+    /// Takes note of a fault. Never waits; when too many come at once, those over the queue are lost and said so.
+    pub(crate) fn report(&self, slot: Slot, fault: PluginFault) {
+        tracing::warn!(%slot, %fault, reason = fault.reason(), "a plugin is at fault");
+        if self.shared.reports.try_send(Report { slot, fault }).is_err() {
+            tracing::warn!("too many plugin faults at once; one was not counted");
+        }
+    }
+
+    /// Loads a component ahead of its activation, so that a bad one is refused before anything changes.
+    pub(crate) async fn warm(&self, slot: Slot, digest: Digest, config: &str) -> Result<(), LoadError> {
+        let loaded = self.load(slot, digest, config).await?;
+        self.shared
+            .warm
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(slot, (digest, config.to_owned(), loaded));
+        Ok(())
+    }
+
+    /// Waits until this manager serves by the slot's record of that revision (or a later one).
+    pub(crate) async fn settled(&self, slot: Slot, revision: Revision) {
+        let mut applied = self.shared.applied.subscribe();
+        let _ = applied
+            .wait_for(|applied| applied.get(&slot).is_some_and(|seen| *seen >= revision))
+            .await;
+    }
+
+    /// Follows the activations until `stop`.
+    pub(crate) async fn follow(self, view: View, stop: CancellationToken) {
+        let mut changes = view.changes();
+        loop {
+            changes.mark_unchanged();
+            let all_serve = self.apply(&view).await;
+            let retry = if all_serve { Duration::MAX } else { RETRY };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(retry) => {}
+            }
+        }
+    }
+
+    /// One pass over the activations; whether all of them serve.
+    async fn apply(&self, view: &View) -> bool {
+        let records: Vec<(Activation, Revision)> = view
+            .read()
+            .activations
+            .values()
+            .map(|record| (record.value.clone(), record.revision))
+            .collect();
+        let mut all_serve = true;
+        for (record, revision) in records {
+            if self.shared.applied.borrow().get(&record.slot) == Some(&revision) {
+                continue;
+            }
+            let loaded = match record.active {
+                None => None,
+                Some(digest) => match self.take_warm(record.slot, digest, &record.config) {
+                    Some(loaded) => Some(loaded),
+                    None => match self.load(record.slot, digest, &record.config).await {
+                        Ok(loaded) => Some(loaded),
+                        Err(error) => {
+                            tracing::error!(slot = %record.slot, error = %chain(&error), "an active plugin can't be loaded");
+                            all_serve = false;
+                            None
+                        }
+                    },
+                },
+            };
+            let serves = loaded.is_some() == record.active.is_some();
+            self.install(record.slot, loaded);
+            if serves {
+                self.shared.applied.send_modify(|applied| {
+                    applied.insert(record.slot, revision);
+                });
+            }
+        }
+        all_serve
+    }
+
+    fn install(&self, slot: Slot, loaded: Option<Loaded>) {
+        let mut serving = self.shared.serving.write().unwrap_or_else(PoisonError::into_inner);
+        match (slot, loaded) {
+            (Slot::VolumeScheduler, Some(Loaded::Scheduler(plugin))) => {
+                serving.scheduler = Some(Scheduler::new(plugin))
+            }
+            (Slot::VolumeDriver, Some(Loaded::VolumeDriver(plugin))) => serving.volume_driver = Some(plugin),
+            (Slot::ImageDriver, Some(Loaded::ImageDriver(plugin))) => serving.image_driver = Some(plugin),
+            (Slot::VolumeScheduler, _) => serving.scheduler = None,
+            (Slot::VolumeDriver, _) => serving.volume_driver = None,
+            (Slot::ImageDriver, _) => serving.image_driver = None,
+        }
+        drop(serving);
+        self.shared.generation.send_modify(|generation| *generation += 1);
+    }
+
+    async fn load(&self, slot: Slot, digest: Digest, config: &str) -> Result<Loaded, LoadError> {
+        let library = &self.shared.library;
+        Ok(match slot {
+            Slot::VolumeScheduler => Loaded::Scheduler(library.scheduler(digest, config).await?),
+            Slot::VolumeDriver => Loaded::VolumeDriver(library.volume_driver(digest, config).await?),
+            Slot::ImageDriver => Loaded::ImageDriver(library.image_driver(digest, config).await?),
+        })
+    }
+
+    fn take_warm(&self, slot: Slot, digest: Digest, config: &str) -> Option<Loaded> {
+        let mut warm = self.shared.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, known_config, loaded) = warm.remove(&slot)?;
+        (known == digest && known_config == config).then_some(loaded)
+    }
+
+    fn serving(&self) -> std::sync::RwLockReadGuard<'_, Serving> {
+        self.shared.serving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error with its causes, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

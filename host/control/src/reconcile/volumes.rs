@@ -1,0 +1,333 @@
+//! One pass over one volume.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use symphony_core::condition::Truth;
+use symphony_core::event::Severity;
+use symphony_core::keys;
+use symphony_core::plan::volume::{self as plan, Fact, Intent, Plan, Probes};
+use symphony_core::plan::{Goal, PlanFault, Refusal};
+use symphony_core::plugin::Slot;
+use symphony_core::volume::{Volume, VolumePhase};
+use symphony_protocol::{ImageLocation, Outcome, Work};
+use symphony_runtime::VolumeDriverPlugin;
+use symphony_store::{Compare, Txn};
+
+use crate::agents::Request;
+use crate::clock;
+use crate::events::{about_volume, event};
+use crate::view::Stored;
+use crate::write::{TxnRecords as _, WriteError};
+
+use super::outcome::PassError;
+use super::{Context, ROUNDS_MAX, watching};
+
+/// How often a status is written again when its record changed under it.
+const TRIES: u32 = 20;
+
+/// How a pass over a volume ends well.
+enum End {
+    /// It is there, with this length in bytes.
+    Present(u64),
+    /// Nothing of it is left.
+    Gone,
+    /// It can never be made as asked.
+    Impossible(String),
+}
+
+/// Brings one volume to what its spec says.
+pub(super) async fn pass(context: &Context, stored: Arc<Stored<Volume>>) -> Result<(), PassError> {
+    let volume = &stored.value;
+    let end = match Intent::of(volume) {
+        None => Ok(End::Gone),
+        Some(intent) => drive(context, volume, &intent).await,
+    };
+    match end {
+        Ok(End::Present(bytes)) => made(context, volume, bytes).await,
+        Ok(End::Gone) => forget(context, volume).await,
+        Ok(End::Impossible(why)) => failed(context, volume, &why).await,
+        Err(error) => {
+            let (reason, message) = error.condition();
+            let stuck = |volume: &mut Volume| {
+                volume
+                    .status
+                    .conditions
+                    .set("ready", Truth::False, reason, &message, clock::now())
+            };
+            write_status(context, volume, stuck, None).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Plans and steps, until nothing is left to do.
+async fn drive(context: &Context, volume: &Volume, intent: &Intent) -> Result<End, PassError> {
+    let driver = context.slots.volume_driver().ok_or(PassError::NoDriver)?;
+    let probes = driver.probes(intent).await.map_err(|fault| {
+        context.slots.report(Slot::VolumeDriver, fault.clone());
+        PassError::Driver(fault)
+    })?;
+    let probes = plan::check_probes(intent, probes).map_err(|fault| refuse(context, &driver, "probes", fault))?;
+    let images = locations(context, intent)?;
+    let work = Work::VolumeFacts {
+        pool: intent.pool.clone(),
+        probes: probes.clone(),
+    };
+    let mut facts = call(context, volume, work).await?;
+    for _ in 0..ROUNDS_MAX {
+        let answer = driver.plan(intent, &facts).await.map_err(|fault| {
+            context.slots.report(Slot::VolumeDriver, fault.clone());
+            PassError::Driver(fault)
+        })?;
+        let steps = match answer {
+            Ok(steps) => steps,
+            Err(Refusal::Invalid(why)) => return Ok(End::Impossible(why)),
+            Err(refusal) => return Err(PassError::Waits(refusal)),
+        };
+        let plan = plan::check(intent, &facts, steps).map_err(|fault| refuse(context, &driver, "plan", fault))?;
+        if plan.is_empty() {
+            let bytes =
+                plan::met(intent, &facts).ok_or_else(|| refuse(context, &driver, "plan", PlanFault::NothingDone))?;
+            return Ok(if intent.goal == Goal::Present {
+                End::Present(bytes)
+            } else {
+                End::Gone
+            });
+        }
+        symphony_crash::point("control.volume.before_steps");
+        facts = run(context, volume, intent, plan, &images, &probes).await?;
+        symphony_crash::point("control.volume.after_steps");
+    }
+    Err(refuse(context, &driver, "plan", PlanFault::NoEnd(ROUNDS_MAX)))
+}
+
+async fn run(
+    context: &Context,
+    volume: &Volume,
+    intent: &Intent,
+    plan: Plan,
+    images: &[ImageLocation],
+    probes: &Probes,
+) -> Result<Vec<Fact>, PassError> {
+    let work = Work::VolumeSteps {
+        pool: intent.pool.clone(),
+        plan,
+        images: images.to_vec(),
+        then: probes.clone(),
+    };
+    call(context, volume, work).await
+}
+
+async fn call(context: &Context, volume: &Volume, work: Work) -> Result<Vec<Fact>, PassError> {
+    // A volume with an intent has a placement.
+    let Some(placement) = &volume.placement else {
+        return Err(PassError::Raced);
+    };
+    let object = format!("volume/{}", volume.meta.id);
+    let request = Request {
+        node: &placement.node,
+        object,
+        generation: volume.meta.generation,
+        work,
+    };
+    let (of, seen) = (context.clone(), volume.clone());
+    let tell = move |message: String| tell(of.clone(), seen.clone(), message).boxed();
+    match watching::call(context, request, &tell).await? {
+        Outcome::Volume(facts) => Ok(facts),
+        Outcome::Image(_) => Err(PassError::WrongAnswer),
+    }
+}
+
+async fn tell(context: Context, volume: Volume, message: String) {
+    let progress = |volume: &mut Volume| {
+        volume
+            .status
+            .conditions
+            .set("ready", Truth::False, "working", &message, clock::now())
+    };
+    if let Err(error) = write_status(&context, &volume, progress, None).await {
+        tracing::debug!(%error, "progress was not written");
+    }
+}
+
+/// Where the volume's image can be fetched; nothing when it has none, or is going.
+fn locations(context: &Context, intent: &Intent) -> Result<Vec<ImageLocation>, PassError> {
+    let Some(source) = intent.source.as_ref().filter(|_| intent.goal == Goal::Present) else {
+        return Ok(Vec::new());
+    };
+    let node = context
+        .view
+        .read()
+        .image_node(&source.digest)
+        .ok_or_else(|| PassError::NoImage(source.image.to_string()))?;
+    let location = |data_url| ImageLocation {
+        digest: source.digest,
+        data_url,
+        stored_bytes: source.stored_bytes,
+    };
+    // A service that is away now may not be needed: the node may have the image already.
+    Ok(context.agents.data_url(&node).map(location).into_iter().collect())
+}
+
+fn refuse(context: &Context, driver: &VolumeDriverPlugin, call: &'static str, fault: PlanFault) -> PassError {
+    context
+        .slots
+        .report(Slot::VolumeDriver, driver.compiled().refuse_plan(call, fault.clone()));
+    PassError::Plan(fault)
+}
+
+async fn made(context: &Context, seen: &Volume, bytes: u64) -> Result<(), PassError> {
+    let change = |volume: &mut Volume| {
+        let is_whole = volume.meta.generation == seen.meta.generation && bytes >= volume.spec.size.bytes();
+        volume.status.size_bytes = bytes;
+        let (phase, reason) = if is_whole {
+            (VolumePhase::Ready, "made")
+        } else {
+            (VolumePhase::Resizing, "growing")
+        };
+        let changed = volume.status.phase != phase || volume.status.observed_generation != volume.meta.generation;
+        volume.status.phase = phase;
+        if is_whole {
+            volume.status.observed_generation = volume.meta.generation;
+        }
+        let truth = if is_whole { Truth::True } else { Truth::False };
+        volume.status.conditions.set("ready", truth, reason, "", clock::now()) || changed
+    };
+    let grown = seen.status.size_bytes > 0;
+    let told = event(
+        Severity::Normal,
+        if grown { "resized" } else { "ready" },
+        about_volume(seen),
+        format!("{} on node {}", symphony_core::quantity::Bytes(bytes), node_of(seen)),
+    );
+    write_status(context, seen, change, Some(told)).await
+}
+
+async fn failed(context: &Context, seen: &Volume, why: &str) -> Result<(), PassError> {
+    let change = |volume: &mut Volume| {
+        let was = volume.status.phase;
+        volume.status.phase = VolumePhase::Failed;
+        volume.status.observed_generation = seen.meta.generation;
+        volume
+            .status
+            .conditions
+            .set("ready", Truth::False, "refused", why, clock::now())
+            || was != VolumePhase::Failed
+    };
+    let told = event(Severity::Warning, "failed", about_volume(seen), why);
+    write_status(context, seen, change, Some(told)).await
+}
+
+/// Changes the status of the record as it is now. The event is told when the change changed anything.
+async fn write_status(
+    context: &Context,
+    seen: &Volume,
+    change: impl Fn(&mut Volume) -> bool,
+    told: Option<symphony_core::event::Event>,
+) -> Result<(), PassError> {
+    let name = (seen.meta.project.clone(), seen.meta.name.clone());
+    for _ in 0..TRIES {
+        let Some(current) = context.view.read().volumes.get(&name).cloned() else {
+            return Err(PassError::Raced);
+        };
+        if current.value.meta.id != seen.meta.id || current.value.meta.is_deleting() != seen.meta.is_deleting() {
+            return Err(PassError::Raced);
+        }
+        let mut volume = current.value.clone();
+        if !change(&mut volume) {
+            return Ok(());
+        }
+        let key = keys::volume(&name.0, &name.1);
+        let mut txn = Txn::new().when(Compare::mod_revision(key.clone(), current.revision));
+        txn = txn.put_record(key, &volume).map_err(WriteError::from)?;
+        if let Some(told) = &told {
+            txn = txn.tell(told).map_err(WriteError::from)?;
+        }
+        symphony_crash::point("control.volume.before_status");
+        match context.writer.commit(txn).await {
+            Ok(revision) => {
+                symphony_crash::point("control.volume.after_status");
+                context.view.seen(revision).await;
+                return Ok(());
+            }
+            Err(WriteError::Conflict) => wait_for_change(context).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(PassError::Raced)
+}
+
+/// Takes the volume off the record, with its claim, in one transaction. Nothing of it is on any node any more.
+async fn forget(context: &Context, seen: &Volume) -> Result<(), PassError> {
+    let _one_at_a_time = context.releasing.lock().await;
+    let name = (seen.meta.project.clone(), seen.meta.name.clone());
+    for _ in 0..TRIES {
+        let (current, ledger) = {
+            let state = context.view.read();
+            let Some(current) = state.volumes.get(&name).cloned() else {
+                return Ok(());
+            };
+            let ledger = current
+                .value
+                .placement
+                .as_ref()
+                .and_then(|placement| state.ledgers.get(&placement.node).cloned());
+            (current, ledger)
+        };
+        let volume = &current.value;
+        if volume.meta.id != seen.meta.id || volume.placement.is_some() != seen.placement.is_some() {
+            return Err(PassError::Raced);
+        }
+        let key = keys::volume(&name.0, &name.1);
+        let mut txn = Txn::new()
+            .when(Compare::mod_revision(key.clone(), current.revision))
+            .delete(key)
+            .delete(keys::volume_id(volume.meta.id))
+            .delete(keys::decision(volume.meta.id));
+        if let Some(source) = &volume.spec.source {
+            txn = txn.delete(keys::image_use(&source.digest, volume.meta.id));
+        }
+        if let (Some(placement), Some(ledger)) = (&volume.placement, ledger) {
+            let mut next = ledger.value.clone();
+            if let Err(error) = next.release(&placement.pool, placement.claimed_bytes) {
+                tracing::error!(volume = %volume.meta.id, %error, "the ledger lacks a claim that is given back; it stays as it is");
+            }
+            let ledger_key = keys::ledger(&placement.node);
+            txn = txn.when(Compare::mod_revision(ledger_key.clone(), ledger.revision));
+            txn = txn.put_record(ledger_key, &next).map_err(WriteError::from)?;
+        }
+        let told = event(
+            Severity::Normal,
+            "deleted",
+            about_volume(volume),
+            "nothing is left of it",
+        );
+        txn = txn.tell(&told).map_err(WriteError::from)?;
+        symphony_crash::point("control.volume.before_forget");
+        match context.writer.commit(txn).await {
+            Ok(revision) => {
+                symphony_crash::point("control.volume.after_forget");
+                context.view.seen(revision).await;
+                return Ok(());
+            }
+            Err(WriteError::Conflict) => wait_for_change(context).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(PassError::Raced)
+}
+
+/// Somebody else wrote: their write is on its way to the view.
+async fn wait_for_change(context: &Context) {
+    let mut changes = context.view.changes();
+    changes.mark_unchanged();
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(20), changes.changed()).await;
+}
+
+fn node_of(volume: &Volume) -> String {
+    volume
+        .placement
+        .as_ref()
+        .map_or_else(String::new, |placement| placement.node.to_string())
+}
