@@ -1,7 +1,12 @@
 //! What wasmtime makes of the contracts in `wit/`. Generated; nothing here is written by hand.
 
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::too_many_lines)]
-#![expect(unsafe_code, reason = "the generated types implement wasmtime's unsafe traits")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::too_many_lines
+)]
 
 /// A scheduler that can explain itself; its two interfaces are looked up one by one, so that the second may be missing.
 pub mod scheduler {

@@ -73,14 +73,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_that_safety_and_replay_hang_on() {
-        let config = config(Purpose::Production);
-        assert!(config.get_consume_fuel());
-        assert!(!config.get_concurrency_support());
-        assert!(!config.get_epoch_interruption());
-        assert!(config.get_pooling_config().is_none());
-        assert_eq!(config.get_max_wasm_stack(), WASM_STACK_BYTES);
-        assert!(!config.get_wasm_features().intersects(REFUSED.difference(WasmFeatures::CM_ASYNC)));
+    fn work_is_counted_and_wide_features_are_refused() {
+        let engine = engine(Purpose::Production).unwrap();
+        assert!(!engine.is_pulley());
+        let mut store = wasmtime::Store::new(&engine, ());
+        store.set_fuel(1).expect("fuel is counted");
+        let compile = |module: &str| {
+            let component = format!("(component (core module {module}))");
+            engine.precompile_component(&wat::parse_str(component).unwrap())
+        };
+        assert!(compile("(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))").is_ok());
+        for refused in [
+            "(memory 1 1 shared)",
+            "(memory 1) (memory 1)",
+            "(memory i64 1)",
+            "(type (struct))",
+            "(tag)",
+            "(func (param v128) (result v128) (i32x4.relaxed_trunc_f32x4_s (local.get 0)))",
+            "(func (param (ref func)))",
+        ] {
+            assert!(compile(refused).is_err(), "{refused}");
+        }
     }
 
     #[test]

@@ -151,17 +151,31 @@ pub(crate) struct Call<'a> {
 
 /// The texts of an error and of what caused it, without the backtrace.
 pub(crate) fn chain(error: &wasmtime::Error) -> String {
-    let texts: Vec<String> = error.chain().filter(|cause| !cause.is::<WasmBacktrace>()).map(ToString::to_string).collect();
-    let texts: Vec<&str> = texts.iter().map(|text| text.trim()).filter(|text| !text.starts_with("error while executing")).collect();
+    let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let texts: Vec<&str> = texts
+        .iter()
+        .map(|text| text.trim())
+        .filter(|text| !text.starts_with("error while executing"))
+        .collect();
     texts.join(": ")
 }
 
 /// ` in a < b < c`: the guest's innermost functions. Empty when it carries no names.
 fn frames(error: &wasmtime::Error) -> String {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return String::new();
+    };
     let text = backtrace.to_string();
-    let names: Vec<&str> = text.lines().filter_map(|line| line.rsplit_once('!').map(|(_, name)| name)).take(FRAMES_MAX).collect();
-    if names.is_empty() { String::new() } else { format!(" in {}", clip(&names.join(" < "), TEXT_BYTES_MAX / 2)) }
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.rsplit_once('!').map(|(_, name)| name))
+        .take(FRAMES_MAX)
+        .collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" in {}", clip(&names.join(" < "), TEXT_BYTES_MAX / 2))
+    }
 }
 
 /// A text of a guest made fit for people and logs: control characters escaped, at most `bytes_max` bytes.
@@ -170,7 +184,11 @@ pub(crate) fn clip(text: &str, bytes_max: usize) -> String {
     let mut clipped = String::with_capacity(text.len().min(bytes_max));
     for c in text.chars() {
         let before = clipped.len();
-        if c.is_control() { clipped.extend(c.escape_default()) } else { clipped.push(c) }
+        if c.is_control() {
+            clipped.extend(c.escape_default())
+        } else {
+            clipped.push(c)
+        }
         if clipped.len() > bytes_max {
             clipped.truncate(before);
             while clipped.len() + MORE.len_utf8() > bytes_max && clipped.pop().is_some() {}

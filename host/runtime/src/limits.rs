@@ -79,7 +79,9 @@ impl Fuel {
     #[must_use]
     pub fn for_pairs(&self, requests: usize, rows: usize) -> u64 {
         let pairs = (requests as u64).saturating_mul(rows as u64);
-        self.call.saturating_add(self.per_pair.saturating_mul(pairs)).min(self.call_max)
+        self.call
+            .saturating_add(self.per_pair.saturating_mul(pairs))
+            .min(self.call_max)
     }
 }
 
@@ -92,7 +94,13 @@ impl Default for Limits {
             memories: 2,
             tables: 16,
             answer_bytes: 16 << 20,
-            fuel: Fuel { start: 50_000_000, load: 500_000_000, call: 50_000_000, per_pair: 500, call_max: 5_000_000_000 },
+            fuel: Fuel {
+                start: 50_000_000,
+                load: 500_000_000,
+                call: 50_000_000,
+                per_pair: 500,
+                call_max: 5_000_000_000,
+            },
             deadline: Duration::from_secs(5),
             slow: Duration::from_millis(250),
             log_lines: 32,
@@ -101,7 +109,13 @@ impl Default for Limits {
         let driver = RoleLimits {
             memory_bytes: 64 << 20,
             answer_bytes: 4 << 20,
-            fuel: Fuel { start: 50_000_000, load: 0, call: 500_000_000, per_pair: 0, call_max: 500_000_000 },
+            fuel: Fuel {
+                start: 50_000_000,
+                load: 0,
+                call: 500_000_000,
+                per_pair: 0,
+                call_max: 500_000_000,
+            },
             slow: Duration::from_secs(1),
             ..role.clone()
         };
@@ -110,7 +124,11 @@ impl Default for Limits {
             driver,
             driver_calls: 4,
             scheduler_queue: 64,
-            retire: Retire { calls: 1_000_000, age: Duration::from_secs(600), memory_percent: 80 },
+            retire: Retire {
+                calls: 1_000_000,
+                age: Duration::from_secs(600),
+                memory_percent: 80,
+            },
         }
     }
 }

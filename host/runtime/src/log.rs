@@ -69,13 +69,23 @@ struct Ring {
 
 impl PluginLog {
     pub(crate) fn new(plugin: Name, version: String, digest: Digest) -> Self {
-        Self { plugin, version, digest, ring: Mutex::default() }
+        Self {
+            plugin,
+            version,
+            digest,
+            ring: Mutex::default(),
+        }
     }
 
     /// The lines from number `from` on, oldest first.
     #[must_use]
     pub fn lines(&self, from: u64) -> Vec<LogLine> {
-        self.ring().lines.iter().filter(|line| line.number >= from).cloned().collect()
+        self.ring()
+            .lines
+            .iter()
+            .filter(|line| line.number >= from)
+            .cloned()
+            .collect()
     }
 
     /// Lines that were over a call's limit and are lost.
@@ -98,7 +108,13 @@ impl PluginLog {
         }
         let number = ring.next;
         ring.next += 1;
-        ring.lines.push_back(LogLine { number, at: SystemTime::now(), level, call, text });
+        ring.lines.push_back(LogLine {
+            number,
+            at: SystemTime::now(),
+            level,
+            call,
+            text,
+        });
     }
 
     pub(crate) fn drop_line(&self) {
@@ -121,7 +137,10 @@ mod tests {
             log.write(Level::Debug, "place", n.to_string());
         }
         let lines = log.lines(0);
-        assert_eq!((lines.len(), lines[0].number, lines[0].text.as_str()), (LINES_MAX, 5, "5"));
+        assert_eq!(
+            (lines.len(), lines[0].number, lines[0].text.as_str()),
+            (LINES_MAX, 5, "5")
+        );
         assert_eq!(log.lines(1003).len(), 2);
     }
 }
