@@ -76,10 +76,7 @@ impl Embedded {
 impl Store for Embedded {
     async fn get(&self, key: &Key, at: Option<Revision>) -> Result<Option<KeyValue>> {
         key.check()?;
-        let range = Range {
-            at,
-            ..Range::key(key)
-        };
+        let range = Range { at, ..Range::key(key) };
         let answer = self.shared.read(|snapshot| snapshot.range(&range))?;
         Ok(answer.kvs.into_iter().next())
     }

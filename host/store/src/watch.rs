@@ -106,7 +106,7 @@ pub struct WatchBatch {
 ///
 /// It is pulled: a reader that does not read costs no memory, and finds what it missed in the store's history. It
 /// ends with [`Error::Compacted`](crate::Error::Compacted) when that history is gone by then, and with
-/// [`Error::Closed`](crate::Error::Closed) when the store closes. [`next`](WatchStream::next) is safe to cancel.
+/// [`Error::Closed`](crate::Error::Closed) when the store closes; reading on after the end is harmless. [`next`](WatchStream::next) is safe to cancel.
 pub struct WatchStream {
     batches: BoxStream<'static, Result<WatchBatch>>,
 }
@@ -115,7 +115,7 @@ impl WatchStream {
     /// Makes a watch of a backend's stream.
     pub fn new(batches: impl Stream<Item = Result<WatchBatch>> + Send + 'static) -> Self {
         Self {
-            batches: batches.boxed(),
+            batches: batches.fuse().boxed(),
         }
     }
 

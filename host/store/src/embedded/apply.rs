@@ -135,7 +135,11 @@ impl<'d> Draft<'d> {
             return Ok(Err(Error::LeaseNotFound { lease }));
         }
         let mut keys = Vec::new();
-        for row in tables.lease_keys.range::<(u64, &[u8])>((lease.0, &[][..])..(lease.0 + 1, &[][..])).map_err(failed)? {
+        for row in tables
+            .lease_keys
+            .range::<(u64, &[u8])>((lease.0, &[][..])..(lease.0 + 1, &[][..]))
+            .map_err(failed)?
+        {
             keys.push(row.map_err(failed)?.0.value().1.to_vec());
         }
         let mut change = Change::at(self.heads.revision + 1);
@@ -145,18 +149,35 @@ impl<'d> Draft<'d> {
         Ok(Ok(Revision(self.heads.revision)))
     }
 
-    fn put(&mut self, tables: &mut Tables<'_>, change: &mut Change, key: &Key, value: &Bytes, lease: u64) -> Result<()> {
+    fn put(
+        &mut self,
+        tables: &mut Tables<'_>,
+        change: &mut Change,
+        key: &Key,
+        value: &Bytes,
+        lease: u64,
+    ) -> Result<()> {
         let old = live(tables, key.as_bytes())?.unwrap_or_default();
         let meta = Meta {
             modified: change.revision,
-            created: if old.modified == 0 { change.revision } else { old.created },
+            created: if old.modified == 0 {
+                change.revision
+            } else {
+                old.created
+            },
             version: old.version + 1,
             lease,
         };
         let bytes = key.as_bytes();
-        tables.versions.insert((bytes, meta.modified), &encode_put(meta, value)[..]).map_err(failed)?;
+        tables
+            .versions
+            .insert((bytes, meta.modified), &encode_put(meta, value)[..])
+            .map_err(failed)?;
         tables.live.insert(bytes, meta.row()).map_err(failed)?;
-        tables.log.insert((change.revision, change.next_position()), bytes).map_err(failed)?;
+        tables
+            .log
+            .insert((change.revision, change.next_position()), bytes)
+            .map_err(failed)?;
         self.move_lease(tables, bytes, old.lease, lease)?;
         change.events.push(Event::Put {
             kv: meta.with_value(key.clone(), value.clone()),
@@ -172,8 +193,14 @@ impl<'d> Draft<'d> {
             let Some(old) = row.map(Meta::from_row) else {
                 continue;
             };
-            tables.versions.insert((&key[..], change.revision), GONE).map_err(failed)?;
-            tables.log.insert((change.revision, change.next_position()), &key[..]).map_err(failed)?;
+            tables
+                .versions
+                .insert((&key[..], change.revision), GONE)
+                .map_err(failed)?;
+            tables
+                .log
+                .insert((change.revision, change.next_position()), &key[..])
+                .map_err(failed)?;
             self.move_lease(tables, key, old.lease, 0)?;
             change.events.push(Event::Delete {
                 key: Key::from(&key[..]),
@@ -292,7 +319,11 @@ where
             };
             Ok(all)
         })?;
-        Ok(if any { all } else { numbers_hold(compare.op, &compare.target, Meta::default()) })
+        Ok(if any {
+            all
+        } else {
+            numbers_hold(compare.op, &compare.target, Meta::default())
+        })
     }
 }
 

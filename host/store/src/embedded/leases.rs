@@ -75,14 +75,20 @@ impl Leases {
 
     fn next_end(&self) -> Option<Duration> {
         let timers = self.timers();
-        timers.values().filter(|timer| !timer.ending).map(|timer| timer.ends).min()
+        timers
+            .values()
+            .filter(|timer| !timer.ending)
+            .map(|timer| timer.ends)
+            .min()
     }
 
     /// The leases whose time is over, each only once.
     fn take_due(&self) -> Vec<LeaseId> {
         let now = self.clock.now();
         let mut timers = self.timers();
-        let due = timers.iter_mut().filter(|(_, timer)| !timer.ending && timer.ends <= now);
+        let due = timers
+            .iter_mut()
+            .filter(|(_, timer)| !timer.ending && timer.ends <= now);
         due.map(|(lease, timer)| {
             timer.ending = true;
             *lease

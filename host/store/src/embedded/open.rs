@@ -88,12 +88,22 @@ fn open_file(path: &Path, cache_bytes: usize) -> Result<Database> {
         source: Arc::new(error),
     };
     if !path.exists() {
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(io)?;
     }
     // Without this a power cut could leave a store that was written to and has no name.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).map_err(io)?;
-    builder(cache_bytes).create(path).map_err(|error| open_failed(error, path))
+    File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)?;
+    builder(cache_bytes)
+        .create(path)
+        .map_err(|error| open_failed(error, path))
 }
 
 fn open_failed(error: DatabaseError, path: &Path) -> Error {

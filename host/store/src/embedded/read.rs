@@ -87,7 +87,10 @@ where
                 return Ok(());
             };
             let last = {
-                let mut rows = self.versions.range::<(&[u8], u64)>((&key[..], 0)..=(&key[..], at)).map_err(failed)?;
+                let mut rows = self
+                    .versions
+                    .range::<(&[u8], u64)>((&key[..], 0)..=(&key[..], at))
+                    .map_err(failed)?;
                 rows.next_back().transpose().map_err(failed)?
             };
             if let Some((place, row)) = last
@@ -128,7 +131,10 @@ where
 
     /// What `key` was before `modified`, as far as history is left.
     pub(super) fn version_before(&self, key: &[u8], modified: u64) -> Result<Option<KeyValue>> {
-        let mut rows = self.versions.range::<(&[u8], u64)>((key, 0)..(key, modified)).map_err(failed)?;
+        let mut rows = self
+            .versions
+            .range::<(&[u8], u64)>((key, 0)..(key, modified))
+            .map_err(failed)?;
         let Some((place, row)) = rows.next_back().transpose().map_err(failed)? else {
             return Ok(None);
         };

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::{Semaphore, watch};
 
+use crate::embedded::Options;
 use crate::embedded::apply::inner_range;
 use crate::embedded::feed::Recent;
 use crate::embedded::leases::Leases;
 use crate::embedded::read::{Overflow, View};
 use crate::embedded::tables::{Heads, LEASE_KEYS, LIVE, LOG, META, VERSIONS, failed};
-use crate::embedded::Options;
 use crate::limits::LEASE_KEYS_MAX;
 use crate::{Error, Key, LeaseId, Op, OpResult, Range, RangeResult, Result, Revision, Txn, TxnResult};
 
@@ -46,7 +46,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(database: Database, path: Option<PathBuf>, heads: Heads, leases: Leases, options: Options) -> Self {
+    pub(super) fn new(
+        database: Database,
+        path: Option<PathBuf>,
+        heads: Heads,
+        leases: Leases,
+        options: Options,
+    ) -> Self {
         Self {
             database: RwLock::new(Some(database)),
             failure: OnceLock::new(),
@@ -124,7 +130,10 @@ impl Shared {
         if let Some(database) = database
             && let Err(error) = database.close()
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "store file was not closed cleanly");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "store file was not closed cleanly"
+            );
         }
         self.set_state(State::Closed);
     }
@@ -180,7 +189,11 @@ impl Snapshot {
         for op in ops {
             // The caller made sure that there is nothing else.
             if let Op::Get { range } = op {
-                results.push(OpResult::Get(view.range(&inner_range(range), self.heads, Overflow::Cuts)?));
+                results.push(OpResult::Get(view.range(
+                    &inner_range(range),
+                    self.heads,
+                    Overflow::Cuts,
+                )?));
             }
         }
         Ok(TxnResult {
@@ -193,9 +206,12 @@ impl Snapshot {
     /// The keys that go with a lease.
     pub(super) fn lease_keys(&self, lease: LeaseId) -> Result<Vec<Key>> {
         let table = self.tx.open_table(LEASE_KEYS).map_err(failed)?;
-        let rows = table.range::<(u64, &[u8])>((lease.0, &[][..])..(lease.0 + 1, &[][..])).map_err(failed)?;
+        let rows = table
+            .range::<(u64, &[u8])>((lease.0, &[][..])..(lease.0 + 1, &[][..]))
+            .map_err(failed)?;
         let keys = rows.take(LEASE_KEYS_MAX);
-        keys.map(|row| Ok(Key::from(row.map_err(failed)?.0.value().1))).collect()
+        keys.map(|row| Ok(Key::from(row.map_err(failed)?.0.value().1)))
+            .collect()
     }
 
     /// Calls `each` for what changed from revision `from` on, in order, until it answers false.

@@ -5,8 +5,8 @@
 
 use redb::ReadableTable as _;
 
-use crate::embedded::tables::{GONE, Tables, failed};
 use crate::Result;
+use crate::embedded::tables::{GONE, Tables, failed};
 
 /// Removes up to `rows_max` changes before the revision `compact`; answers how many.
 ///
@@ -22,7 +22,11 @@ pub(super) fn sweep(tables: &mut Tables<'_>, compact: u64, rows_max: usize) -> R
         let (revision, key) = (*revision, &key[..]);
         // Since the oldest changes go first, there is no more than one older version.
         let mut older = Vec::new();
-        for row in tables.versions.range::<(&[u8], u64)>((key, 0)..(key, revision)).map_err(failed)? {
+        for row in tables
+            .versions
+            .range::<(&[u8], u64)>((key, 0)..(key, revision))
+            .map_err(failed)?
+        {
             older.push(row.map_err(failed)?.0.value().1);
         }
         for revision in older {

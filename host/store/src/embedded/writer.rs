@@ -197,7 +197,13 @@ impl Writer {
         {
             let mut tables = Tables::open(&tx)?;
             for request in batch {
-                answers.push(perform(&mut draft, &mut tables, &mut leases, shared.options.leases_max, request)?);
+                answers.push(perform(
+                    &mut draft,
+                    &mut tables,
+                    &mut leases,
+                    shared.options.leases_max,
+                    request,
+                )?);
             }
             forget_old(&mut draft.heads, shared.options.history_keep);
             if self.sweeping {
@@ -218,9 +224,17 @@ impl Writer {
             return Ok(done);
         }
         let compacts = done.heads.compact > before.compact;
-        pass_points(compacts, swept, &["store.commit.before", "store.compact.before", "store.sweep.before"]);
+        pass_points(
+            compacts,
+            swept,
+            &["store.commit.before", "store.compact.before", "store.sweep.before"],
+        );
         tx.commit().map_err(failed)?;
-        pass_points(compacts, swept, &["store.commit.after", "store.compact.after", "store.sweep.after"]);
+        pass_points(
+            compacts,
+            swept,
+            &["store.commit.after", "store.compact.after", "store.sweep.after"],
+        );
         Ok(done)
     }
 
@@ -241,7 +255,9 @@ impl Writer {
         done.batches.into_iter().for_each(|batch| recent.push(batch));
         drop(recent);
         let revision = self.heads.revision;
-        self.shared.published.send_modify(|published| published.revision = revision);
+        self.shared
+            .published
+            .send_modify(|published| published.revision = revision);
     }
 }
 
