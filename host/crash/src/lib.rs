@@ -2,7 +2,8 @@
 //!
 //! A leaf that manager and agents share. In release builds a point is nothing; in debug builds it reads
 //! `SYMPHONY_CRASH_AT` once: `NAME` kills the process when the point is first passed, `NAME:N` at the N-th time. With
-//! `SYMPHONY_CRASH_LOG` set to a file, the names of the points that were passed are appended to it, so that a test can
+//! `SYMPHONY_CRASH_ONCE` set to a file, only the process that makes that file dies: one crash, however many processes
+//! inherit the environment and are started again. With `SYMPHONY_CRASH_LOG` set to a file, the names of the points that were passed are appended to it, so that a test can
 //! learn all of them and fail when one was never reached.
 
 #[cfg(debug_assertions)]

@@ -1,6 +1,11 @@
 //! `cargo xtask`: what this repository is built, tried and shown with. Each verb is a module of its own.
 
+mod demo;
+mod lint;
 mod plugins;
+mod process;
+mod setup;
+mod test;
 
 use std::process::ExitCode;
 
@@ -14,15 +19,27 @@ struct Arguments {
     verb: Verb,
 }
 
-// `demo`, `test`, `bench` and `lint` come here, each with a module beside `plugins`.
 #[derive(Subcommand)]
 enum Verb {
+    /// Sets up, builds, and shows the main job on this machine.
+    Demo(demo::Arguments),
+    /// Sets up, builds, lints, and passes all tests; ends with the demonstration.
+    Test {
+        /// No lint and no demonstration.
+        #[arg(long)]
+        only_tests: bool,
+    },
+    /// Checks format, clippy and documentation.
+    Lint,
     /// Builds the first-party components into `target/plugins/`, where `symphony` embeds them from.
     Plugins(plugins::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Test { only_tests } => test::run(only_tests),
+        Verb::Lint => lint::run(),
         Verb::Plugins(arguments) => plugins::run(&arguments),
     };
     match result {

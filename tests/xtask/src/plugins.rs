@@ -19,14 +19,14 @@ const PLUGINS: [(&str, &str); 4] = [
 ];
 
 /// What `plugins` takes.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct Arguments {
     /// Also the guests that misbehave, into `target/plugins/guests/`: tests show what the host makes of them.
     #[arg(long)]
-    guests: bool,
+    pub(crate) guests: bool,
     /// No look at the network.
     #[arg(long)]
-    offline: bool,
+    pub(crate) offline: bool,
 }
 
 /// Builds the components and says where they are.

@@ -1,0 +1,24 @@
+//! `cargo xtask lint`: what a reader would stumble over: format, clippy, documentation.
+
+use std::error::Error;
+
+use crate::{plugins, process, setup};
+
+/// Checks everything; the first complaint ends it.
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    setup::run()?;
+    process::run(&mut process::cargo(&["fmt", "--all", "--", "--check"]))?;
+    plugins::run(&plugins::Arguments::default())?;
+    process::run(&mut process::cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    process::run(process::cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    eprintln!("lint: nothing to complain about");
+    Ok(())
+}
