@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::cargo::{self, Built, Package, Workspace};
-use crate::component::{componentize, with_manifest};
+use crate::component::{componentize, rename_interface_version, with_manifest};
 use crate::error::Error;
 use crate::inspect::inspect;
 use crate::manifest::{INTERFACE_VERSION, Kind, PluginManifest, Role, is_name};
@@ -22,6 +22,8 @@ pub struct BuildOptions {
     pub target_dir: Option<PathBuf>,
     /// Features of the crate.
     pub features: Vec<String>,
+    /// What the plugin calls itself, when that is not what its `Cargo.toml` says.
+    pub name: Option<String>,
     /// No look at the network.
     pub offline: bool,
     /// No progress of cargo's; its errors are shown all the same.
@@ -37,6 +39,7 @@ impl BuildOptions {
             release: true,
             target_dir: None,
             features: Vec::new(),
+            name: None,
             offline: false,
             quiet: false,
         }
@@ -61,6 +64,17 @@ impl BuiltComponent {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    /// The same component as if built for another version of the interfaces, of the same length (`0.2.0`): for tests of
+    /// what a host says to a plugin from the future.
+    ///
+    /// # Errors
+    /// When the lengths differ or the result is no valid component.
+    pub fn with_interface_version(self, version: &str) -> Result<Self, Error> {
+        let bytes = rename_interface_version(&self.bytes, &self.manifest.interface, version)?;
+        let manifest = PluginManifest { interface: version.to_owned(), ..self.manifest };
+        Ok(Self { digest: digest(&bytes), bytes, manifest, imports: self.imports })
     }
 
     /// Writes it, at once or not at all; leaves a file that is the same already. Tells whether it wrote.
@@ -126,7 +140,7 @@ fn build(options: &BuildOptions, packages: &[&Package]) -> Result<Vec<BuiltCompo
     // What the crates say of themselves is checked before the minute that compiling may take.
     let manifests = packages
         .iter()
-        .map(|package| manifest(package))
+        .map(|package| manifest(package, options.name.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
     cargo::expect_target(&options.manifest_dir)?;
     let built = cargo::build(&options.manifest_dir, &arguments(options, packages))?;
@@ -211,7 +225,7 @@ fn finish(package: &Package, manifest: PluginManifest, built: &Built) -> Result<
 }
 
 /// What the crate's `Cargo.toml` says.
-fn manifest(package: &Package) -> Result<PluginManifest, Error> {
+fn manifest(package: &Package, name: Option<&str>) -> Result<PluginManifest, Error> {
     let wrong = |what: String| Error::Metadata {
         package: package.name.clone(),
         what,
@@ -233,7 +247,7 @@ fn manifest(package: &Package) -> Result<PluginManifest, Error> {
             )));
         }
     };
-    let name = text("name").unwrap_or(&package.name).to_owned();
+    let name = name.or(text("name")).unwrap_or(&package.name).to_owned();
     if !is_name(&name) {
         return Err(Error::Name { name });
     }

@@ -37,23 +37,34 @@ pub(crate) fn with_manifest(mut component: Vec<u8>, manifest: &PluginManifest) -
 ///
 /// # Errors
 /// When the lengths differ or the result is no valid component.
-pub fn rename_interface_version(component: &[u8], from: &str, to: &str) -> Result<Vec<u8>, Error> {
+pub(crate) fn rename_interface_version(component: &[u8], from: &str, to: &str) -> Result<Vec<u8>, Error> {
     if from.len() != to.len() {
         return Err(Error::Invalid {
             reason: format!("{from} and {to} differ in length"),
         });
     }
-    let (from, to) = (format!("@{from}"), format!("@{to}"));
     let mut renamed = component.to_vec();
+    // As in `symphony:plugin/policy@0.1.0`, and in what the component says of itself.
+    for quote in ["@VERSION", "\"interface\":\"VERSION\""] {
+        replace_all(
+            &mut renamed,
+            &quote.replace("VERSION", from),
+            &quote.replace("VERSION", to),
+        );
+    }
+    inspect(&renamed)?;
+    Ok(renamed)
+}
+
+/// Both texts are of the same length.
+fn replace_all(bytes: &mut [u8], from: &str, to: &str) {
     let mut at = 0;
-    while let Some(found) = renamed[at..]
+    while let Some(found) = bytes[at..]
         .windows(from.len())
         .position(|window| window == from.as_bytes())
     {
         at += found;
-        renamed[at..at + to.len()].copy_from_slice(to.as_bytes());
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         at += to.len();
     }
-    inspect(&renamed)?;
-    Ok(renamed)
 }

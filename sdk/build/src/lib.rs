@@ -12,7 +12,7 @@ mod manifest;
 mod template;
 
 pub use compile::{BuildOptions, BuiltComponent, build_component, build_components, target_directory};
-pub use component::{componentize, rename_interface_version};
+pub use component::componentize;
 pub use error::Error;
 pub use inspect::{ComponentInfo, Import, inspect};
 pub use manifest::{INTERFACE_VERSION, Kind, PluginManifest, Role, SECTION};

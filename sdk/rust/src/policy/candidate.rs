@@ -87,7 +87,8 @@ impl<'a> Candidate<'a> {
             .map_or("", |names| self.view.symbols.text(Symbol(names[self.row])))
     }
 
-    /// Its labels, each `key=value`, as symbols in ascending order.
+    /// Its labels, each `key=value`, as symbols. Their order is that of the symbols' numbers, which differs from one load
+    /// to the next: a score must not depend on it.
     #[must_use]
     #[inline]
     pub fn labels(&self) -> &'a [u32] {
@@ -102,7 +103,7 @@ impl<'a> Candidate<'a> {
             .any(|symbol| self.view.symbols.text(Symbol(*symbol)) == label)
     }
 
-    /// The value of a label by its key.
+    /// The value of a label by its key; the first in the alphabet when it has several.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&'a str> {
         let texts = self
@@ -111,8 +112,9 @@ impl<'a> Candidate<'a> {
             .map(|symbol| self.view.symbols.text(Symbol(*symbol)));
         texts
             .filter_map(|text| text.split_once('='))
-            .find(|(name, _)| *name == key)
+            .filter(|(name, _)| *name == key)
             .map(|(_, value)| value)
+            .min()
     }
 
     /// The whole number in the policy's own column at this position of `Columns::with_candidate`; 0 when that column
