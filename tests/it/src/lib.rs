@@ -1,1 +1,41 @@
-//! symphony-tests
+//! What the system tests stand on: a real cloud of real processes in a folder of its own, and ways to wait for what is
+//! seen, never for the clock.
+
+pub mod cloud;
+pub mod disk;
+pub mod wait;
+
+pub use cloud::{Cloud, Options};
+pub use wait::{Patience, until};
+
+use std::path::PathBuf;
+
+/// The top of the repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map_or(here.clone(), PathBuf::from)
+}
+
+/// A program that was built beside this test.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    // target/debug/deps/TEST
+    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join(name);
+    assert!(program.is_file(), "{} is missing: run `cargo xtask test`, or `cargo build` first", program.display());
+    program
+}
+
+/// A component that `cargo xtask plugins --guests` built: `spread`, `guests/trap`, …
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn component(name: &str) -> Vec<u8> {
+    let path = root().join("target/plugins").join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins --guests`", path.display()))
+}

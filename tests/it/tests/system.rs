@@ -1,0 +1,11 @@
+//! The whole system, from the outside: real processes, real bytes. One binary, because linking is slow.
+
+mod system {
+    mod arrows;
+    mod contracts;
+    mod crash;
+    mod faults;
+    mod story;
+    mod swap;
+    mod waiting;
+}
