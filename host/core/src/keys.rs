@@ -5,7 +5,7 @@
 //! v1/image/PROJECT/NAME         v1/image-id/ID         v1/blob-use/DIGEST/IMAGE-ID
 //! v1/node/NAME                  v1/ledger/NODE         v1/event/ID
 //! v1/plugin/DIGEST              v1/activation/SLOT     v1/idempotency/PROJECT/KEY-HASH
-//! v1/cluster                    v1/leader
+//! v1/cluster                    v1/leader              v1/manager/NAME
 //! ```
 
 use crate::digest::Digest;
@@ -104,6 +104,12 @@ pub fn blob_uses(digest: &Digest) -> String {
 #[must_use]
 pub fn node(name: &Name) -> String {
     format!("{NODES}{name}")
+}
+
+/// A manager's, among the services.
+#[must_use]
+pub fn manager(name: &Name) -> String {
+    format!("v1/manager/{name}")
 }
 
 /// What is claimed on a node.

@@ -20,3 +20,6 @@ pub use check::{AnswerFault, Bookings, Violation};
 pub use decision::{Answer, Outcome, Part, Refusal, Removed, Verdict};
 pub use ledger::{Ledger, LedgerError};
 pub use request::Request;
+
+#[cfg(test)]
+mod tests;
