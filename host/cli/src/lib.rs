@@ -1,1 +1,114 @@
-//! symphony-cli
+//! The client verbs of `symphony`: arguments, requests through the typed client, tables, progress, exit codes.
+//!
+//! ```text
+//!   arguments (clap) ─► parsed values ─► symphony_api::Client ─► Output: stdout: the answer alone
+//!         │ wrong: exit 2                     │ Failure                  stderr: remarks, progress
+//!         └───────────────────────────────────┴────────────────────────► stderr: error + hint, exit 1, 3, 4, 5
+//! ```
+//! Never here: a server, a store, a sandbox. Everything goes over the API, or the manager's control socket.
+
+#![warn(missing_docs)]
+
+mod age;
+mod connect;
+mod failure;
+mod globals;
+mod output;
+mod progress;
+mod refusal;
+mod rows;
+mod socket;
+mod table;
+mod target;
+mod upload;
+mod verbs;
+mod verdicts;
+mod wait;
+
+use clap::Subcommand;
+
+pub use failure::{Exit, Failure};
+pub use globals::Globals;
+pub use output::Format;
+pub use target::Target;
+pub use verbs::config::ConfigVerb;
+pub use verbs::events::EventsArgs;
+pub use verbs::explain::ExplainVerb;
+pub use verbs::image::ImageVerb;
+pub use verbs::node::NodeVerb;
+pub use verbs::plugin::PluginVerb;
+pub use verbs::service::ServiceVerb;
+pub use verbs::volume::VolumeVerb;
+
+use output::Output;
+
+#[cfg(test)]
+mod tests;
+
+/// The client's verbs; flattened into the command line of the binary.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Disk images: create, list, show, delete
+    #[command(subcommand, visible_alias = "images")]
+    Image(ImageVerb),
+    /// Block volumes: create, list, show, resize, delete
+    #[command(subcommand, visible_alias = "volumes")]
+    Volume(VolumeVerb),
+    /// Servers: list, show, cordon, uncordon
+    #[command(subcommand, visible_alias = "nodes")]
+    Node(NodeVerb),
+    /// Schedulers and drivers: new, build, push, list, show, activate, rollback
+    #[command(subcommand, visible_alias = "plugins")]
+    Plugin(PluginVerb),
+    /// Why something is where it is, or nowhere
+    #[command(subcommand)]
+    Explain(ExplainVerb),
+    /// What happened
+    Events(EventsArgs),
+    /// Which manager this client talks to
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+/// Does one verb.
+///
+/// # Errors
+/// What failed, what to do next, and the exit code.
+pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
+    let output = Output {
+        format: globals.output,
+        quiet: globals.quiet,
+    };
+    let verb = match verb {
+        // These ask no manager.
+        Verb::Config(verb) => return verbs::config::run(globals, output, &verb),
+        Verb::Plugin(verb) => match verbs::plugin::run_locally(output, verb)? {
+            Some(verb) => Verb::Plugin(verb),
+            None => return Ok(()),
+        },
+        other => other,
+    };
+    let client = connect::over_the_api(globals)?;
+    match verb {
+        Verb::Image(verb) => verbs::image::run(&client, output, verb).await,
+        Verb::Volume(verb) => verbs::volume::run(&client, output, verb).await,
+        Verb::Node(verb) => verbs::node::run(&client, output, verb).await,
+        Verb::Plugin(verb) => verbs::plugin::run(&client, output, verb).await,
+        Verb::Explain(ExplainVerb::Volume { volume }) => verbs::explain::volume(&client, output, &volume).await,
+        Verb::Events(args) => verbs::events::run(&client, output, &args).await,
+        Verb::Config(_) => Ok(()),
+    }
+}
+
+/// Does one verb of `manager service`: over the control socket when one is given, else over the API.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_service(globals: &Globals, verb: ServiceVerb) -> Result<(), Failure> {
+    let output = Output {
+        format: globals.output,
+        quiet: globals.quiet,
+    };
+    let client = connect::over_either(globals)?;
+    verbs::service::run(&client, output, &verb).await
+}

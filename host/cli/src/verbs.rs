@@ -1,0 +1,10 @@
+//! The verbs, one module a noun: each reads its flags, calls the typed client and hands the answer to the output.
+
+pub(crate) mod config;
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod image;
+pub(crate) mod node;
+pub(crate) mod plugin;
+pub(crate) mod service;
+pub(crate) mod volume;

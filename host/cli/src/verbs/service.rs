@@ -1,0 +1,54 @@
+//! `symphony manager service`: what each node does, over the API or the manager's control socket.
+
+use clap::Subcommand;
+use symphony_api::Client;
+use symphony_core::id::ServiceId;
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::refusal::failure;
+
+/// The services of the cluster
+#[derive(Debug, Subcommand)]
+pub enum ServiceVerb {
+    /// List the services: one for each role of each node, and the manager's own
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  symphony manager service list\n  symphony --socket DIR/control.sock manager service list"
+    )]
+    List,
+    /// Forget a service that is gone for good
+    #[command(
+        visible_alias = "rm",
+        after_help = "Example:\n  symphony manager service remove 01890a5d-ac96-774b-bcce-b302099a8057"
+    )]
+    Remove {
+        /// The id that `service list` prints
+        #[arg(value_name = "ID")]
+        id: ServiceId,
+        /// Forget it with all that is placed on it: those volumes are lost
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Does a verb.
+pub(crate) async fn run(client: &Client, output: Output, verb: &ServiceVerb) -> Result<(), Failure> {
+    match verb {
+        ServiceVerb::List => {
+            let services = client
+                .services()
+                .await
+                .map_err(|error| failure("list the services", error))?;
+            output.list(&services.items)
+        }
+        ServiceVerb::Remove { id, force } => {
+            let removed = client.remove_service(&id.to_string(), *force).await;
+            let removed = removed.map_err(|error| failure(&format!("remove service {id}"), error))?;
+            output.changed(
+                &removed,
+                &format!("service {} of {} is removed", removed.role, removed.node),
+            )
+        }
+    }
+}
