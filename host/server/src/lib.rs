@@ -1,1 +1,33 @@
-//! symphony-server
+//! The manager's door: HTTP API v1, watches, uploads, the agents' sessions, and the control socket.
+//!
+//! ```text
+//!   client ─► net (accept, limits) ─► gate (token) ─► routes: parse ─► check ─► store.txn ─► answer
+//!   agent  ─► net ─► gate (agent's token) ─► routes::sessions ⇄ Decisions::connect
+//! ```
+//!
+//! A write is one transaction of the store that compares what it was decided on, and that writes the event which tells
+//! of it. Everything that needs a policy, a plugin or an agent is asked of [`Decisions`]; nothing is decided here.
+//!
+//! - [`net`]: sockets, connections, how many and how long, and the end of them.
+//! - [`routes`]: one file per kind of object; every route is in the OpenAPI document ([`openapi`]).
+//! - [`decisions`]: what the server asks of the loops; [`control`](symphony_control) answers it.
+
+#![warn(missing_docs)]
+
+mod app;
+pub mod config;
+pub mod decisions;
+mod event;
+mod failure;
+mod finish;
+mod gate;
+mod input;
+mod metrics;
+mod net;
+mod reading;
+mod routes;
+
+pub use config::{Limits, ServerConfig, Tokens};
+pub use decisions::{AgentSession, Decisions};
+pub use net::{ServeError, Server, serve};
+pub use routes::openapi;

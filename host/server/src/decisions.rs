@@ -1,0 +1,57 @@
+//! What the server asks of the manager's loops. A trait, so that the server can be tested without wasm and agents.
+
+mod live;
+
+use async_trait::async_trait;
+use symphony_api::Problem;
+use symphony_control::{Explanation, Preview};
+use symphony_core::digest::Digest;
+use symphony_core::name::Name;
+use symphony_core::place::Request;
+use symphony_core::plugin::{Activation, Plugin, Slot};
+use symphony_core::volume::Volume;
+use symphony_protocol::{Hello, ToAgent, ToManager};
+
+/// The loops, as the server sees them.
+#[async_trait]
+pub trait Decisions: Send + Sync + 'static {
+    /// Whether requests can be served; if not, why.
+    fn readiness(&self) -> Result<(), String>;
+
+    /// Where a volume would go. Nothing is reserved.
+    async fn preview(&self, request: Request) -> Result<Preview, Problem>;
+
+    /// Why a volume is where it is, or nowhere.
+    async fn explain(&self, volume: &Volume) -> Result<Explanation, Problem>;
+
+    /// Takes a component in.
+    async fn upload_plugin(&self, bytes: Vec<u8>) -> Result<Plugin, Problem>;
+
+    /// Lets a plugin serve; returns when it does.
+    async fn activate(&self, slot: Slot, digest: Digest, config: &str) -> Result<Activation, Problem>;
+
+    /// Lets what served before serve again; returns when it does.
+    async fn rollback(&self, slot: Slot) -> Result<Activation, Problem>;
+
+    /// The node that takes new images, and its data port.
+    fn image_service(&self) -> Option<(Name, String)>;
+
+    /// The secret of the agents' data ports.
+    fn data_token(&self) -> String;
+
+    /// Gives an agent its session. The error is the text for the agent.
+    async fn connect(&self, hello: Hello) -> Result<Box<dyn AgentSession>, String>;
+
+    /// The loops' metrics, in the text format of `OpenMetrics`.
+    fn encode_metrics(&self, text: &mut String);
+}
+
+/// One agent's session. Dropping it ends it.
+#[async_trait]
+pub trait AgentSession: Send {
+    /// The next frame for the agent; none: the session is over. Dropping the future loses nothing.
+    async fn next(&mut self) -> Option<ToAgent>;
+
+    /// Takes a frame of the agent. Never waits.
+    fn receive(&self, frame: ToManager);
+}

@@ -1,0 +1,127 @@
+//! Connections: accepted one by one up to a limit, served with HTTP/1.1 or HTTP/2 as the client likes, ended in order.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 256;
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: u32 = 64 << 10;
+/// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take to answer.
+const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(15));
+/// The pause after an accept that failed for want of something (files, memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Holds the connections of one listener.
+pub(super) struct Connections {
+    http: Arc<Builder<TokioExecutor>>,
+    seats: Arc<Semaphore>,
+    ending: GracefulShutdown,
+    /// Ends what is still there when the time for an orderly end is over.
+    cut: CancellationToken,
+}
+
+impl Connections {
+    pub(super) fn new(app: &App) -> Self {
+        let mut http = Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new()).header_read_timeout(app.limits.head_timeout).max_buf_size(HEAD_BYTES_MAX as usize);
+        http.http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING.0)
+            .keep_alive_timeout(PING.1)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX);
+        Self {
+            http: Arc::new(http),
+            seats: Arc::new(Semaphore::new(app.limits.connections)),
+            ending: GracefulShutdown::new(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Waits for room for another connection; none when the manager stops first.
+    pub(super) async fn seat(&self, app: &App) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            seat = self.seats.clone().acquire_owned() => seat.ok(),
+            () = app.shutdown.cancelled() => None,
+        }
+    }
+
+    /// Serves a connection in a task of its own.
+    pub(super) fn serve<I>(&self, app: &App, io: I, router: Router, seat: OwnedSemaphorePermit)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (http, watcher, cut, app) = (self.http.clone(), self.ending.watcher(), self.cut.clone(), app.clone());
+        tokio::spawn(async move {
+            app.metrics.connections.inc();
+            hold(&http, io, router, watcher, &cut).await;
+            app.metrics.connections.dec();
+            drop(seat);
+        });
+    }
+
+    /// Lets requests under way end, and cuts off those that don't in time.
+    pub(super) async fn end(self, app: &App) {
+        if tokio::time::timeout(app.limits.drain, self.ending.shutdown()).await.is_err() {
+            tracing::warn!("connections that did not end in time are cut off");
+            self.cut.cancel();
+        }
+    }
+}
+
+async fn hold<I>(http: &Builder<TokioExecutor>, io: I, router: Router, watcher: Watcher, cut: &CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http.serve_connection(TokioIo::new(io), TowerToHyperService::new(router)).into_owned();
+    let served = tokio::select! {
+        served = watcher.watch(connection) => served,
+        () = cut.cancelled() => return,
+    };
+    if let Err(error) = served {
+        tracing::debug!(error, "a connection ended badly");
+    }
+}
+
+/// Accepts until the manager stops.
+pub(super) async fn tcp(listener: TcpListener, router: Router, app: &App) {
+    let connections = Connections::new(app);
+    while let Some(seat) = connections.seat(app).await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = app.shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Small answers must not wait for more to come.
+                let _ = stream.set_nodelay(true);
+                connections.serve(app, stream, router.clone(), seat);
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+    drop(listener);
+    connections.end(app).await;
+}
+
+/// A client that went away before it was accepted is nothing; a want of files or memory may pass.
+pub(super) async fn pause(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::warn!(%error, "a connection could not be accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}

@@ -1,0 +1,151 @@
+//! The routes, and the document that describes them. A route exists only with its description.
+
+mod events;
+mod health;
+mod images;
+mod nodes;
+mod plugins;
+mod services;
+mod sessions;
+mod slots;
+mod volumes;
+mod watch;
+
+use axum::Router;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use symphony_api::Problem;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::failure::Answer;
+use crate::finish::finish;
+use crate::gate::guard;
+use crate::input::IfMatch;
+
+/// What the document says of the API as a whole.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "symphony",
+        description = "A private cloud whose decisions are made by sandboxed components. \
+            Every error is a `Problem`; every write takes `If-Match`; lists come in pages by key.",
+        version = "1",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(Problem, symphony_api::v1::Object))
+)]
+struct Document;
+
+/// Routes that need a token.
+fn guarded() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(volumes::list, volumes::create))
+        .routes(routes!(volumes::show, volumes::patch, volumes::delete))
+        .routes(routes!(volumes::explanation))
+        .routes(routes!(images::list, images::create))
+        .routes(routes!(images::show, images::delete))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show, nodes::patch))
+        .routes(routes!(plugins::list, plugins::push))
+        .routes(routes!(plugins::show))
+        .routes(routes!(slots::list))
+        .routes(routes!(slots::show))
+        .routes(routes!(slots::activate))
+        .routes(routes!(slots::rollback))
+        .routes(routes!(services::list))
+        .routes(routes!(services::remove))
+        .routes(routes!(events::list))
+        .routes(routes!(watch::watch))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::document))
+        .routes(routes!(sessions::open))
+}
+
+fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))
+}
+
+/// The `OpenAPI` document of the API.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = guarded().into_openapi();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The token of `client.toml`")).build();
+    document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(bearer));
+    document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
+    let mut health = open().into_openapi();
+    for item in health.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            operation.security = Some(vec![SecurityRequirement::default()]);
+        }
+    }
+    document.merge(health);
+    document
+}
+
+/// All routes, behind the gate.
+pub(crate) fn api(app: &App) -> Router {
+    let (router, _) = guarded().merge(open()).split_for_parts();
+    let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
+    router
+        .layer(from_fn_with_state(app.clone(), guard))
+        .layer(from_fn_with_state(app.clone(), finish))
+        .with_state(app.clone())
+}
+
+/// What the control socket serves, without a token: the socket's own rights say who may.
+pub(crate) fn control_socket(app: &App) -> Router {
+    let routes = open().routes(routes!(services::list)).routes(routes!(services::remove));
+    let (router, _) = routes.split_for_parts();
+    let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
+    router.layer(from_fn_with_state(app.clone(), finish)).with_state(app.clone())
+}
+
+/// What the control socket serves to somebody else: nothing, with the reason.
+pub(crate) fn closed_socket(app: &App) -> Router {
+    let refuse = || async {
+        let detail = "the control socket serves root and the manager's own user alone; use the API with a token";
+        crate::failure::Failure::new(symphony_api::Code::Forbidden, detail)
+    };
+    Router::new().fallback(refuse).layer(from_fn_with_state(app.clone(), finish)).with_state(app.clone())
+}
+
+async fn nothing_here() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
+async fn wrong_method() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
+}
+
+/// An object as an answer, with its `ETag`.
+fn object<T: Serialize>(status: StatusCode, object: &T, revision: u64) -> Response {
+    let mut response = (status, axum::Json(object)).into_response();
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// How often a change is tried when something else changes at the same time.
+const TRIES: u32 = 20;
+
+/// Whether a change that met another one may be made again on what is there now.
+fn again(precondition: IfMatch) -> Answer<()> {
+    use symphony_api::Code;
+    if precondition.is_given() {
+        let detail = "it was changed at the same time: look at it again";
+        return Err(crate::failure::Failure::new(Code::PreconditionFailed, detail));
+    }
+    Ok(())
+}
+
+/// So many things change it at once that the change never got its turn.
+fn crowded() -> crate::failure::Failure {
+    crate::failure::Failure::new(symphony_api::Code::Conflict, "it is changed by others all the time; try again")
+}

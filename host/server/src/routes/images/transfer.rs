@@ -1,0 +1,156 @@
+//! The way of an image's bytes: from the client's request to the data port of a node, a piece at a time. As many pieces
+//! are in memory as the sockets hold; a slow image service slows the client down.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use axum::extract::Request;
+use axum::http::header;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use symphony_api::Code;
+use symphony_core::digest::Digest;
+use symphony_core::id::UploadId;
+use symphony_core::name::Name;
+use symphony_core::plan::image::Upload;
+use symphony_protocol::data::{DataError, UPLOADS_PATH};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::failure::{Answer, Failure, chain};
+use crate::input::content_length;
+
+/// How long the image service may take to make a whole upload durable.
+const FLUSH_MAX: Duration = Duration::from_secs(600);
+/// How long it may take to give one up.
+const GIVE_UP_MAX: Duration = Duration::from_secs(10);
+/// Longest answer of a data port, in bytes.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// One upload at one node's data port.
+pub(super) struct DataPort {
+    app: App,
+    node: Name,
+    url: String,
+    token: String,
+    upload: UploadId,
+}
+
+impl DataPort {
+    pub(super) fn new(app: &App, node: Name, data_url: String, upload: UploadId) -> Self {
+        let url = format!("{}{UPLOADS_PATH}{upload}", data_url.trim_end_matches('/'));
+        Self { app: app.clone(), node, url, token: app.decisions.data_token(), upload }
+    }
+
+    pub(super) fn node(&self) -> &Name {
+        &self.node
+    }
+
+    pub(super) fn upload(&self) -> UploadId {
+        self.upload
+    }
+
+    /// Streams a request's body in, and answers what came of it.
+    pub(super) async fn put(&self, request: Request, sha256: Option<Digest>) -> Answer<Upload> {
+        let length = content_length(request.headers());
+        let client_fault = Arc::new(OnceLock::new());
+        let sent = CancellationToken::new();
+        let pieces = pieces(self.app.clone(), request.into_body().into_data_stream(), client_fault.clone(), sent.clone());
+        let mut put = self.app.data.put(&self.url).bearer_auth(&self.token).body(reqwest::Body::wrap_stream(pieces));
+        if let Some(sha256) = sha256 {
+            put = put.query(&[("sha256", sha256.hex())]);
+        }
+        if let Some(length) = length {
+            put = put.header(header::CONTENT_LENGTH, length);
+        }
+        let flushed_late = async {
+            sent.cancelled().await;
+            tokio::time::sleep(FLUSH_MAX).await;
+        };
+        let answer = tokio::select! {
+            answer = put.send() => answer,
+            () = flushed_late => return Err(self.silent("did not make the upload durable in time")),
+        };
+        match answer {
+            Ok(response) => self.read(response).await,
+            Err(_) if client_fault.get().is_some() => {
+                Err(Failure::new(Code::MalformedBody, client_fault.get().copied().unwrap_or_default()))
+            }
+            Err(error) => {
+                tracing::warn!(node = %self.node, error = %chain(&error), "an image service did not take an upload");
+                Err(self.silent("did not take the upload"))
+            }
+        }
+    }
+
+    /// Has the node forget the upload. When it can't be reached it keeps the bytes until it looks itself.
+    pub(super) async fn give_up(&self) {
+        let delete = self.app.data.delete(&self.url).bearer_auth(&self.token).timeout(GIVE_UP_MAX);
+        if let Err(error) = delete.send().await {
+            tracing::warn!(node = %self.node, upload = %self.upload, error = %chain(&error), "an upload could not be given up");
+        }
+    }
+
+    async fn read(&self, mut response: reqwest::Response) -> Answer<Upload> {
+        let status = response.status();
+        let mut bytes = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|_| self.silent("broke its answer off"))? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(self.silent("gave an answer that is too long"));
+            }
+        }
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|_| self.silent("gave an answer that can't be read"));
+        }
+        let Ok(error) = serde_json::from_slice::<DataError>(&bytes) else {
+            return Err(self.silent(&format!("answered with status {status}")));
+        };
+        Err(match error.code.as_str() {
+            "digest-mismatch" => Failure::field(Code::DigestMismatch, "sha256", error.message),
+            "no-space" | "too-large" => Failure::new(Code::TooLarge, format!("node {}: {}", self.node, error.message)),
+            "bad-request" => Failure::new(Code::ImageRefused, error.message),
+            _ => {
+                tracing::error!(node = %self.node, code = error.code, error.message, "an image service refused an upload");
+                Failure::new(Code::Internal, format!("the image service of node {} refused the upload: {}", self.node, error.message))
+            }
+        })
+    }
+
+    fn silent(&self, what: &str) -> Failure {
+        Failure::new(Code::NoImageService, format!("the image service of node {} {what}", self.node))
+    }
+}
+
+/// The pieces of a body as they come. One that breaks off, or is silent for too long, ends the transfer with an error,
+/// so that the node never takes it for whole.
+fn pieces(
+    app: App,
+    body: BodyDataStream,
+    client_fault: Arc<OnceLock<&'static str>>,
+    sent: CancellationToken,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    stream::unfold(Some(body), move |body| {
+        let (app, client_fault, sent) = (app.clone(), client_fault.clone(), sent.clone());
+        async move {
+            let mut body = body?;
+            let fault = match tokio::time::timeout(app.limits.upload_silence, body.next()).await {
+                Ok(Some(Ok(piece))) => {
+                    app.metrics.uploaded_bytes.inc_by(piece.len() as u64);
+                    return Some((Ok(piece), Some(body)));
+                }
+                Ok(None) => {
+                    sent.cancel();
+                    return None;
+                }
+                Ok(Some(Err(_))) => "the upload broke off",
+                Err(_) => "the upload was silent for too long",
+            };
+            let _ = client_fault.set(fault);
+            Some((Err(io::Error::other(fault)), None))
+        }
+    })
+}

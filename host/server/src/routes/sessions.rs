@@ -1,0 +1,121 @@
+//! The agents' sessions: lines of JSON up the request's body and down the answer's.
+//!
+//! One task owns a session: it reads frames, writes frames, and ends when either side does, when nothing is heard for
+//! too long, or when the manager stops.
+
+mod lines;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use symphony_api::{Code, Problem};
+use symphony_protocol::{FRAME_BYTES_MAX, Hello, SILENCE_MS_MAX, ToAgent, ToManager};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::decisions::AgentSession;
+use crate::failure::{Answer, Failure};
+use lines::Lines;
+
+/// Frames on their way to the socket.
+const QUEUE: usize = 16;
+
+/// Opens the session of an agent: newline-separated JSON frames in both directions, the first of them `Hello`.
+#[utoipa::path(post, path = "/agent/v1/session", tag = "agents",
+    request_body(content = Vec<u8>, content_type = "application/x-ndjson"),
+    responses(
+        (status = 200, description = "Frames, as long as the session lasts", body = Vec<u8>, content_type = "application/x-ndjson"),
+        (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn open(State(app): State<App>, request: Request) -> Answer<Response> {
+    let busy = |_| Failure::new(Code::TooManyRequests, "as many agents as may be have a session");
+    let seat = app.seats.sessions.clone().try_acquire_owned().map_err(busy)?;
+    let mut lines = Lines::new(request.into_body().into_data_stream());
+    let first = tokio::time::timeout(silence(), lines.next()).await;
+    let hello = match first {
+        Ok(Ok(Some(ToManager::Hello(hello)))) => hello,
+        Ok(Ok(_)) => return Err(Failure::new(Code::MalformedBody, "the first frame must be `hello`")),
+        Ok(Err(broken)) => return Err(Failure::new(Code::MalformedBody, broken.to_string())),
+        Err(_) => return Err(Failure::new(Code::MalformedBody, "the first frame did not come in time")),
+    };
+    let (frames, answer) = mpsc::channel(QUEUE);
+    app.tasks.spawn(hold(app.clone(), hello, lines, frames, seat));
+    let body = Body::from_stream(ReceiverStream::new(answer).map(Ok::<_, std::convert::Infallible>));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Holds a session from its beginning to its end.
+async fn hold(app: App, hello: Hello, lines: Lines, frames: mpsc::Sender<Bytes>, seat: OwnedSemaphorePermit) {
+    let node = hello.node.clone();
+    match app.decisions.connect(hello).await {
+        Ok(session) => {
+            let why = exchange(session, lines, &frames, &app.shutdown).await;
+            tracing::info!(%node, why, "an agent's session ended");
+        }
+        Err(refused) => {
+            tracing::warn!(%node, refused, "an agent got no session");
+            let _ = send(&frames, &ToAgent::Refused(refused)).await;
+        }
+    }
+    drop(seat);
+}
+
+async fn exchange(
+    mut session: Box<dyn AgentSession>,
+    mut lines: Lines,
+    frames: &mpsc::Sender<Bytes>,
+    shutdown: &CancellationToken,
+) -> &'static str {
+    let heartbeat_every = Duration::from_millis(symphony_protocol::HEARTBEAT_MS);
+    let mut heartbeat = tokio::time::interval(heartbeat_every);
+    heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    heartbeat.reset();
+    let mut heard = tokio::time::Instant::now();
+    loop {
+        // Each arm waits on something that keeps its place when another arm is taken.
+        tokio::select! {
+            frame = session.next() => match frame {
+                Some(frame) => if send(frames, &frame).await.is_err() { return "the agent takes no frames" },
+                None => return "another session took its place",
+            },
+            line = lines.next() => match line {
+                Ok(Some(frame)) => {
+                    heard = tokio::time::Instant::now();
+                    session.receive(frame);
+                }
+                Ok(None) => return "the agent ended it",
+                Err(broken) => {
+                    let _ = send(frames, &ToAgent::Refused(broken.to_string())).await;
+                    return "the agent sent what is no frame";
+                }
+            },
+            _ = heartbeat.tick() => if send(frames, &ToAgent::Heartbeat).await.is_err() { return "the agent takes no frames" },
+            () = tokio::time::sleep_until(heard + silence()) => return "nothing was heard of the agent",
+            () = frames.closed() => return "the connection was lost",
+            () = shutdown.cancelled() => return "the manager stops",
+        }
+    }
+}
+
+async fn send(frames: &mpsc::Sender<Bytes>, frame: &ToAgent) -> Result<(), ()> {
+    let mut line = serde_json::to_vec(frame).map_err(|error| tracing::error!(%error, "a frame can't be written"))?;
+    line.push(b'\n');
+    if line.len() > FRAME_BYTES_MAX {
+        tracing::error!(bytes = line.len(), "a frame for an agent is too long; its session ends");
+        return Err(());
+    }
+    let sent = tokio::time::timeout(silence(), frames.send(line.into())).await;
+    sent.map_err(drop)?.map_err(drop)
+}
+
+fn silence() -> Duration {
+    Duration::from_millis(SILENCE_MS_MAX)
+}

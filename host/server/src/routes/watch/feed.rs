@@ -1,0 +1,179 @@
+//! Fills one watch: the state at its start, then every change.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use symphony_api::v1::{Action, Kind, Object};
+use symphony_api::{Problem, convert};
+use symphony_core::digest::Digest;
+use symphony_core::event::Event as EventRecord;
+use symphony_core::image::Image;
+use symphony_core::node::Node;
+use symphony_core::place::Ledger;
+use symphony_core::plugin::{Activation, Plugin};
+use symphony_core::volume::Volume;
+use symphony_core::{keys, record};
+use symphony_store::{Event, KeyValue, Range, Revision, WatchBatch, WatchStream};
+use tokio::sync::mpsc;
+
+use super::select::Selection;
+use super::sse;
+use crate::app::App;
+use crate::failure::{Answer, Failure, store_problem};
+use crate::reading::load;
+use crate::routes::{plugins, slots};
+
+/// Records read at once for the state at the start.
+const PAGE: usize = 200;
+
+/// Fills one watch.
+pub(super) struct Feed {
+    app: App,
+    selection: Selection,
+    events: mpsc::Sender<Bytes>,
+    heartbeat: Duration,
+}
+
+/// Why a watch ends.
+enum End {
+    /// Nobody reads it any more, or the manager stops.
+    Over,
+    /// It can't go on.
+    Failed(Box<Problem>),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure.0)
+    }
+}
+
+impl From<symphony_store::Error> for End {
+    fn from(error: symphony_store::Error) -> Self {
+        Self::Failed(Box::new(store_problem(&error)))
+    }
+}
+
+impl Feed {
+    pub(super) fn new(app: App, selection: Selection, events: mpsc::Sender<Bytes>, heartbeat: Duration) -> Self {
+        Self { app, selection, events, heartbeat }
+    }
+
+    /// Runs until the reader goes, the manager stops, or the store can't go on.
+    pub(super) async fn run(self, state_at: Option<Revision>, mut changes: WatchStream) {
+        self.app.metrics.watches.inc();
+        let shutdown = self.app.shutdown.clone();
+        let ended = tokio::select! {
+            ended = self.fill(state_at, &mut changes) => ended,
+            () = self.events.closed() => Err(End::Over),
+            () = shutdown.cancelled() => Err(End::Over),
+        };
+        if let Err(End::Failed(problem)) = ended
+            && let Ok(text) = sse::error(&problem)
+        {
+            let _ = self.events.send(text).await;
+        }
+        self.app.metrics.watches.dec();
+    }
+
+    async fn fill(&self, state_at: Option<Revision>, changes: &mut WatchStream) -> Result<(), End> {
+        if let Some(revision) = state_at {
+            self.state(revision).await?;
+        }
+        loop {
+            match tokio::time::timeout(self.heartbeat, changes.next()).await {
+                Ok(Some(batch)) => self.batch(batch?).await?,
+                Ok(None) => return Err(End::Over),
+                Err(_) => self.send(sse::heartbeat()).await?,
+            }
+        }
+    }
+
+    /// Everything that is watched, as it was at one revision. Only the mark at the end has an id: a watch that is lost
+    /// before it begins anew.
+    async fn state(&self, revision: Revision) -> Result<(), End> {
+        for (kind, prefix) in self.selection.prefixes() {
+            let mut range = Range::prefix(prefix).at(revision).limit(PAGE);
+            loop {
+                let page = self.app.store.range(range.clone()).await?;
+                for kv in &page.kvs {
+                    if let Some(object) = self.object(kind, kv).await? {
+                        self.change(Action::Put, &object, None).await?;
+                    }
+                }
+                let Some(last) = page.kvs.last().filter(|_| page.more) else { break };
+                range.keys = range.keys.after(&last.key);
+            }
+        }
+        self.send(sse::bookmark(revision)).await
+    }
+
+    /// All changes of one revision. The last of them has the id, so that a resumed watch misses none of the others.
+    async fn batch(&self, batch: WatchBatch) -> Result<(), End> {
+        let mut told = Vec::new();
+        for event in &batch.events {
+            let Some(kind) = event.key().as_str().and_then(|key| self.selection.kind_of(key)) else { continue };
+            let change = match event {
+                Event::Put { kv, .. } => Some((Action::Put, kv)),
+                Event::Delete { prev, .. } => prev.as_ref().map(|prev| (Action::Delete, prev)),
+            };
+            let Some((action, kv)) = change else { continue };
+            if let Some(object) = self.object(kind, kv).await? {
+                told.push((action, object));
+            }
+        }
+        let last = told.len().saturating_sub(1);
+        for (position, (action, object)) in told.iter().enumerate() {
+            self.change(*action, object, (position == last).then_some(batch.revision)).await?;
+        }
+        // The store's mark of progress is passed on, so that a quiet watch does not fall behind compaction.
+        if batch.events.is_empty() { self.send(sse::bookmark(batch.revision)).await } else { Ok(()) }
+    }
+
+    async fn change(&self, action: Action, object: &Object, id: Option<Revision>) -> Result<(), End> {
+        match sse::change(action, object, id) {
+            Ok(text) => self.send(text).await,
+            Err(error) => {
+                tracing::error!(%error, "an object can't be written");
+                Ok(())
+            }
+        }
+    }
+
+    async fn send(&self, text: Bytes) -> Result<(), End> {
+        self.events.send(text).await.map_err(|_| End::Over)
+    }
+
+    async fn object(&self, kind: Kind, kv: &KeyValue) -> Answer<Option<Object>> {
+        let revision = kv.mod_revision.0;
+        Ok(match kind {
+            Kind::Volume => {
+                let volume = record::decode::<Volume>(&kv.value)?;
+                Some(Object::Volume(Box::new(convert::volume(&volume, revision))))
+            }
+            Kind::Image => Some(Object::Image(convert::image(&record::decode::<Image>(&kv.value)?, revision))),
+            Kind::Node => {
+                let node = record::decode::<Node>(&kv.value)?;
+                let ledger = load::<Ledger>(&*self.app.store, &keys::ledger(&node.meta.name)).await?;
+                Some(Object::Node(convert::node(&node, ledger.as_ref().map(|ledger| &ledger.value), revision)))
+            }
+            Kind::Plugin => {
+                let plugin = record::decode::<Plugin>(&kv.value)?;
+                let active = plugins::active_in(&*self.app.store).await?;
+                let active_in = active.get::<Digest>(&plugin.digest).cloned().unwrap_or_default();
+                Some(Object::Plugin(convert::plugin(&plugin, active_in, revision)))
+            }
+            Kind::Slot => {
+                let activation = record::decode::<Activation>(&kv.value)?;
+                let label = slots::label(&*self.app.store, &activation).await?;
+                Some(Object::Slot(convert::slot(activation.slot, Some(&activation), label, revision)))
+            }
+            Kind::Event => {
+                let event = record::decode::<EventRecord>(&kv.value)?;
+                let own = self.selection.tells_of(event.subject.project.as_ref());
+                own.then(|| Object::Event(convert::event(&event, revision)))
+            }
+            Kind::Service => None,
+        })
+    }
+}
