@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cargo::{self, Built, Package, Workspace};
 use crate::component::{componentize, rename_interface_version, with_manifest};
 use crate::error::Error;
-use crate::inspect::inspect;
+use crate::inspect::{Import, inspect};
 use crate::manifest::{INTERFACE_VERSION, Kind, PluginManifest, Role, is_name};
 
 /// What to build and how.
@@ -73,8 +73,25 @@ impl BuiltComponent {
     /// When the lengths differ or the result is no valid component.
     pub fn with_interface_version(self, version: &str) -> Result<Self, Error> {
         let bytes = rename_interface_version(&self.bytes, &self.manifest.interface, version)?;
-        let manifest = PluginManifest { interface: version.to_owned(), ..self.manifest };
-        Ok(Self { digest: digest(&bytes), bytes, manifest, imports: self.imports })
+        let manifest = PluginManifest {
+            interface: version.to_owned(),
+            ..self.manifest
+        };
+        Self::new(bytes, manifest)
+    }
+
+    /// Looks at the bytes for what they import.
+    fn new(bytes: Vec<u8>, manifest: PluginManifest) -> Result<Self, Error> {
+        let info = inspect(&bytes)?;
+        let needed = info.imports.into_iter().filter(Import::is_needed);
+        let imports = needed.map(|import| import.name).collect();
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&bytes)));
+        Ok(Self {
+            bytes,
+            digest,
+            manifest,
+            imports,
+        })
     }
 
     /// Writes it, at once or not at all; leaves a file that is the same already. Tells whether it wrote.
@@ -208,20 +225,7 @@ fn finish(package: &Package, manifest: PluginManifest, built: &Built) -> Result<
         ..manifest
     };
     let bytes = with_manifest(component, &manifest);
-    let info = inspect(&bytes)?;
-    let imports = info
-        .imports
-        .iter()
-        .filter(|import| import.is_needed())
-        .map(|import| import.name.clone())
-        .collect();
-    let digest = format!("sha256:{}", hex::encode(Sha256::digest(&bytes)));
-    Ok(BuiltComponent {
-        bytes,
-        digest,
-        manifest,
-        imports,
-    })
+    BuiltComponent::new(bytes, manifest)
 }
 
 /// What the crate's `Cargo.toml` says.

@@ -57,12 +57,10 @@ pub(super) fn run(root: &Path, offline: bool) -> Result<(), Box<dyn Error>> {
     place("imports-wasi", &build("wasi", "imports-wasi", &[])?)?;
     let good = build("scheduler", "well-behaved", &[])?;
     place("well-behaved", &good)?;
-    let future = build("scheduler", "wrong-version", &[])?;
-    let future = BuiltComponent {
-        bytes: rename_interface_version(&future.bytes, "0.1.0", "0.2.0")?,
-        ..future
-    };
-    place("wrong-version", &future)?;
+    place(
+        "wrong-version",
+        &build("scheduler", "wrong-version", &[])?.with_interface_version("0.2.0")?,
+    )?;
     // What is no component at all.
     std::fs::write(target.join("core-module.wasm"), b"\0asm\x01\0\0\0")?;
     std::fs::write(
