@@ -22,7 +22,7 @@ async fn run<T: Send + 'static>(
     work: impl FnOnce(&Compiled) -> Result<T, PluginFault> + Send + 'static,
 ) -> Result<T, PluginFault> {
     let shared = &compiled.shared;
-    let deadline = shared.role().deadline;
+    let deadline = shared.role().deadline_of(call);
     let on_thread = async {
         let turn = Arc::clone(&compiled.driver_calls).acquire_owned().await.ok()?;
         let compiled = compiled.clone();

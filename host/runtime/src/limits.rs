@@ -40,6 +40,8 @@ pub struct RoleLimits {
     pub fuel: Fuel,
     /// How long a caller waits, queueing included.
     pub deadline: Duration,
+    /// How long a caller waits for the first instance.
+    pub start_deadline: Duration,
     /// From when on a call is counted as slow.
     pub slow: Duration,
     /// Lines of log in one call.
@@ -74,6 +76,16 @@ pub struct Retire {
     pub memory_percent: usize,
 }
 
+impl RoleLimits {
+    pub(crate) fn deadline_of(&self, call: &str) -> Duration {
+        if call == "instantiate" {
+            self.start_deadline
+        } else {
+            self.deadline
+        }
+    }
+}
+
 impl Fuel {
     /// Fuel for deciding about `requests` over `rows` candidates.
     #[must_use]
@@ -97,11 +109,12 @@ impl Default for Limits {
             fuel: Fuel {
                 start: 50_000_000,
                 load: 500_000_000,
-                call: 50_000_000,
+                call: 500_000_000,
                 per_pair: 500,
                 call_max: 5_000_000_000,
             },
             deadline: Duration::from_secs(5),
+            start_deadline: Duration::from_secs(30),
             slow: Duration::from_millis(250),
             log_lines: 32,
             log_line_bytes: 1024,
@@ -140,7 +153,7 @@ mod tests {
     #[test]
     fn fuel_grows_with_the_work_and_ends_at_its_maximum() {
         let fuel = Limits::default().scheduler.fuel;
-        assert_eq!(fuel.for_pairs(1, 3), 50_001_500);
+        assert_eq!(fuel.for_pairs(1, 3), 500_001_500);
         assert_eq!(fuel.for_pairs(4096, 100_000), 5_000_000_000);
         assert_eq!(fuel.for_pairs(usize::MAX, usize::MAX), 5_000_000_000);
     }

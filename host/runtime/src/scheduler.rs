@@ -169,7 +169,7 @@ async fn wait<T>(
     call: &'static str,
     answer: impl Future<Output = Option<Result<T, PluginFault>>>,
 ) -> Result<T, PluginFault> {
-    let deadline = compiled.shared.role().deadline;
+    let deadline = compiled.shared.role().deadline_of(call);
     match tokio::time::timeout(deadline, answer).await {
         Ok(Some(result)) => result,
         Ok(None) => Err(compiled

@@ -3,6 +3,8 @@
 //!
 //! Needs `cargo xtask plugins --guests`.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests panic as tests do")]
+
 #[path = "runtime/compiling.rs"]
 mod compiling;
 #[path = "runtime/drivers.rs"]
