@@ -2,7 +2,7 @@
 //!
 //! Machine code fits only an engine of the same configuration, so there is no second place that sets any of this.
 
-use wasmtime::{Config, Engine, OptLevel, Strategy, WasmFeatures};
+use wasmtime::{Config, Engine, OptLevel, Strategy, WasmBacktraceDetails, WasmFeatures};
 
 /// Wasm stack of a guest, in bytes. Threads that call guests have several times this.
 pub const WASM_STACK_BYTES: usize = 512 << 10;
@@ -46,6 +46,8 @@ pub fn config(purpose: Purpose) -> Config {
         .epoch_interruption(false)
         .max_wasm_stack(WASM_STACK_BYTES)
         .generate_address_map(true)
+        // The default asks an environment variable, and the child has none: their code would not fit.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_features(REFUSED, false);
     config
 }

@@ -234,3 +234,6 @@ impl ResourceLimiter for Guard {
         self.tables
     }
 }
+
+#[cfg(test)]
+mod tests;
