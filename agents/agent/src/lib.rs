@@ -1,1 +1,31 @@
-//! symphony-agent
+//! What every agent is, whatever its roles: configuration, the session to the manager, the ledger, the loop that runs
+//! calls, the data port, and the jail for programs that read what users upload.
+//!
+//! It never knows what a volume or an image is: that is for the executors, which it is given. It never acts on its own.
+//!
+//! ```text
+//!                    ┌────────── session ◄────── manager
+//!                    ▼                                        executors: storage, image
+//!   ledger ◄────── calls ──────► Executor::run ──────► folder, intake, jail
+//!                                     │
+//!                                 data port ◄────── managers, other nodes
+//! ```
+
+#![warn(missing_docs)]
+
+pub mod agent;
+pub mod calls;
+pub mod config;
+pub mod data;
+pub mod executor;
+pub mod folder;
+pub mod intake;
+pub mod jail;
+pub mod ledger;
+pub mod session;
+pub mod step;
+
+pub use agent::{Agent, AgentError, Ready};
+pub use executor::{Executor, ProgressSink};
+pub use jail::Jail;
+pub use step::StepError;

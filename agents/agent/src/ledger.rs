@@ -1,0 +1,161 @@
+//! What the agent must not forget: the highest epoch it has seen, and for each object the highest generation it acted
+//! on. That generation is the object's floor: nothing below it is ever done again.
+//!
+//! Written and flushed *before* acting. One thread owns the file; calls that come together share one flush. A failed
+//! flush ends the process, as nobody knows what is on disk then.
+//!
+//! ```text
+//!   calls ──record──► queue (bounded) ──► writer: append one frame ─► fsync ─► state ─► answer each
+//! ```
+
+mod file;
+mod frame;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cap_std::fs::Dir;
+use symphony_core::counter::{Epoch, Generation};
+use symphony_protocol::{Failure, FailureKind};
+use tokio::sync::{mpsc, oneshot};
+
+pub use file::LedgerError;
+use file::LedgerFile;
+pub use frame::Entry;
+pub use state::ObjectKey;
+use state::State;
+
+/// Records that may wait for the writer; also the most that share one flush.
+const QUEUE_MAX: usize = 256;
+/// What the process ends with when the ledger can't be flushed (`EX_IOERR`).
+const EXIT_IO: i32 = 74;
+
+/// The ledger of an agent.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    state: Arc<Mutex<State>>,
+    queue: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    entry: Entry,
+    done: oneshot::Sender<()>,
+}
+
+impl Ledger {
+    /// Opens the ledger in the agent's folder, making it when there is none. A tail that was torn by a crash is cut.
+    ///
+    /// # Errors
+    /// Another process has it, it can't be read, or it is damaged before its end: then a person must decide.
+    pub fn open(dir: Dir) -> Result<Self, LedgerError> {
+        let (file, state) = LedgerFile::open(dir)?;
+        let state = Arc::new(Mutex::new(state));
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let shared = Arc::clone(&state);
+        let spawned = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || write(file, &shared, jobs));
+        spawned.map_err(LedgerError::Io)?;
+        Ok(Self { state, queue })
+    }
+
+    /// The highest epoch that was seen.
+    #[must_use]
+    pub fn epoch_seen(&self) -> Epoch {
+        lock(&self.state).epoch()
+    }
+
+    /// Whether a manager of this epoch may have this done.
+    ///
+    /// # Errors
+    /// [`FailureKind::StaleEpoch`] or [`FailureKind::StaleGeneration`].
+    pub fn check(&self, epoch: Epoch, object: ObjectKey, generation: Generation) -> Result<(), Failure> {
+        let state = lock(&self.state);
+        if epoch < state.epoch() {
+            let text = format!(
+                "epoch {epoch} is over; a manager with epoch {} was heard",
+                state.epoch()
+            );
+            return Err(Failure::new(FailureKind::StaleEpoch, text));
+        }
+        if generation < state.acted(object) {
+            let text = format!("generation {generation} is over; {} was acted on", state.acted(object));
+            return Err(Failure::new(FailureKind::StaleGeneration, text));
+        }
+        Ok(())
+    }
+
+    /// Remembers an epoch; returns when it is durable.
+    pub async fn see_epoch(&self, epoch: Epoch) {
+        if epoch > self.epoch_seen() {
+            self.append(Entry::Epoch(epoch)).await;
+        }
+    }
+
+    /// Checks, and remembers that an object is acted on; returns when it is durable. A repetition writes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::check`], also when a newer manager was heard meanwhile.
+    pub async fn act(&self, epoch: Epoch, object: ObjectKey, generation: Generation) -> Result<(), Failure> {
+        self.check(epoch, object, generation)?;
+        self.see_epoch(epoch).await;
+        let acted = lock(&self.state).acted(object);
+        if generation > acted {
+            self.append(Entry::Acted {
+                object: object.to_string(),
+                generation,
+            })
+            .await;
+        }
+        self.check(epoch, object, generation)
+    }
+
+    async fn append(&self, entry: Entry) {
+        let (done, durable) = oneshot::channel();
+        // The writer ends only when every handle is gone, or with the process.
+        let sent = self.queue.send(Job { entry, done }).await.is_ok();
+        if !sent || durable.await.is_err() {
+            stop("the ledger's writer is gone");
+        }
+    }
+}
+
+fn write(mut file: LedgerFile, state: &Mutex<State>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut batch = vec![first];
+        while batch.len() < QUEUE_MAX
+            && let Ok(job) = jobs.try_recv()
+        {
+            batch.push(job);
+        }
+        let (entries, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.entry, job.done)).unzip();
+        match file.append(&entries) {
+            Ok(sequence) => lock(state).apply(&entries, sequence),
+            Err(error) => stop(&format!("the ledger can't be written: {error}")),
+        }
+        for done in waiting {
+            // A call that was dropped meanwhile does not wait any more.
+            let _ = done.send(());
+        }
+        if file.is_due() {
+            let snapshot = lock(state).entries();
+            if let Err(error) = file.compact(&snapshot) {
+                stop(&format!("the ledger can't be rewritten: {error}"));
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was flushed is unknown, so nothing may be done any more: the next start reads what is there.
+fn stop(why: &str) -> ! {
+    tracing::error!("{why}; the agent ends");
+    std::process::exit(EXIT_IO)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! The ledger in memory.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use symphony_core::counter::{Epoch, Generation};
+use symphony_core::id::{ImageId, VolumeId};
+
+use super::frame::Entry;
+
+/// Most objects that are remembered: 8 MiB of memory. Over it, the eighth that was acted on longest ago is forgotten.
+pub(super) const OBJECTS_MAX: usize = 1 << 17;
+
+/// What a call is about, as `volume/ID` or `image/ID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ObjectKey {
+    /// A volume.
+    Volume(VolumeId),
+    /// An image.
+    Image(ImageId),
+}
+
+/// Not `volume/ID` or `image/ID`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an object: volume/ID or image/ID")]
+pub struct ObjectKeyError(String);
+
+impl FromStr for ObjectKey {
+    type Err = ObjectKeyError;
+
+    fn from_str(text: &str) -> Result<Self, ObjectKeyError> {
+        let key = match text.split_once('/') {
+            Some(("volume", id)) => id.parse().ok().map(Self::Volume),
+            Some(("image", id)) => id.parse().ok().map(Self::Image),
+            _ => None,
+        };
+        key.filter(|key| key.to_string() == text)
+            .ok_or_else(|| ObjectKeyError(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume(id) => write!(f, "volume/{id}"),
+            Self::Image(id) => write!(f, "image/{id}"),
+        }
+    }
+}
+
+/// What the ledger says.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    epoch: Epoch,
+    // With the sequence number of the frame that said it: who is forgotten first.
+    acted: HashMap<ObjectKey, (Generation, u64)>,
+}
+
+impl State {
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The highest generation of an object that was acted on; 0 when none was.
+    pub(super) fn acted(&self, object: ObjectKey) -> Generation {
+        self.acted
+            .get(&object)
+            .map_or(Generation(0), |(generation, _)| *generation)
+    }
+
+    pub(super) fn apply(&mut self, entries: &[Entry], sequence: u64) {
+        for entry in entries {
+            match entry {
+                Entry::Epoch(epoch) => self.epoch = self.epoch.max(*epoch),
+                Entry::Acted { object, generation } => {
+                    // Entries are made from keys, so one that can't be read was never written.
+                    if let Ok(object) = object.parse::<ObjectKey>() {
+                        let highest = self.acted(object).max(*generation);
+                        self.acted.insert(object, (highest, sequence));
+                    }
+                }
+            }
+        }
+        if self.acted.len() > OBJECTS_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    /// Everything, oldest first.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let mut acted: Vec<_> = self.acted.iter().collect();
+        acted.sort_unstable_by_key(|(object, (_, sequence))| (*sequence, **object));
+        let acted = acted.into_iter().map(|(object, (generation, _))| Entry::Acted {
+            object: object.to_string(),
+            generation: *generation,
+        });
+        std::iter::once(Entry::Epoch(self.epoch)).chain(acted).collect()
+    }
+
+    fn forget_oldest(&mut self) {
+        let mut sequences: Vec<u64> = self.acted.values().map(|(_, sequence)| *sequence).collect();
+        let eighth = sequences.len() / 8;
+        let (_, bound, _) = sequences.select_nth_unstable(eighth);
+        let bound = *bound;
+        self.acted.retain(|_, (_, sequence)| *sequence > bound);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_read_strictly() {
+        let good = "volume/01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(good.parse::<ObjectKey>().unwrap().to_string(), good);
+        for text in [
+            "",
+            "volume/",
+            "volume/x",
+            "disk/01890a5d-ac96-774b-bcce-b302099a8057",
+            &good.to_uppercase(),
+        ] {
+            assert!(text.parse::<ObjectKey>().is_err(), "{text}");
+        }
+        assert!(
+            "volume/01890A5D-ac96-774b-bcce-b302099a8057"
+                .parse::<ObjectKey>()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_newest_stay() {
+        let mut state = State::default();
+        let object = |n: usize| format!("volume/00000000-0000-7000-8000-{n:012x}");
+        for n in 0..=OBJECTS_MAX {
+            state.apply(
+                &[Entry::Acted {
+                    object: object(n),
+                    generation: Generation(2),
+                }],
+                n as u64,
+            );
+        }
+        assert!(state.acted.len() <= OBJECTS_MAX);
+        assert_eq!(state.acted(object(0).parse().unwrap()), Generation(0));
+        assert_eq!(state.acted(object(OBJECTS_MAX).parse().unwrap()), Generation(2));
+    }
+
+    #[test]
+    fn counters_never_go_down() {
+        let mut state = State::default();
+        let object = "image/01890a5d-ac96-774b-bcce-b302099a8057".to_owned();
+        let acted = |generation| Entry::Acted {
+            object: object.clone(),
+            generation: Generation(generation),
+        };
+        state.apply(&[Entry::Epoch(Epoch(5)), acted(3), acted(2), Entry::Epoch(Epoch(4))], 1);
+        assert_eq!(
+            (state.epoch(), state.acted(object.parse().unwrap())),
+            (Epoch(5), Generation(3))
+        );
+    }
+}

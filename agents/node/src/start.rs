@@ -1,0 +1,103 @@
+//! From the start of the process to its end.
+
+use std::error::Error;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use symphony_agent::Agent;
+use symphony_agent::config::Config;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Cli;
+use crate::executors;
+
+/// Threads for file work: enough that many volumes share a flush of the disk, few enough that memory stays small.
+const BLOCKING_THREADS_MAX: usize = 64;
+/// They need little.
+const STACK_BYTES: usize = 512 << 10;
+/// For file work that is under way when the agent ends.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs an agent until it is asked to end.
+pub(crate) fn start(cli: &Cli) -> ExitCode {
+    log_to_stderr(cli.verbose);
+    // One thread for all that waits; what works has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_BYTES)
+        .build();
+    let result = runtime.map_err(Into::into).and_then(|runtime| {
+        let result = runtime.block_on(run(cli));
+        runtime.shutdown_timeout(LAST_PATIENCE);
+        result
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                text = format!("{text}: {error}");
+                cause = error.source();
+            }
+            // Nothing is left to do when nobody listens.
+            let _ = writeln!(io::stderr(), "symphony-agent: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
+    let folder = cli.config_dir.as_deref().ok_or("--config-dir is needed")?;
+    let end = CancellationToken::new();
+    end_on_signals(&end)?;
+    if cli.exit_with_stdin {
+        end_with_stdin(end.clone())?;
+    }
+    let config = Config::load(folder)?;
+    let executors = executors::open(&config).await?;
+    let agent = Agent::prepare(config, executors).await?;
+    let ready = agent.ready();
+    // Connections wait in the kernel's queue from here on.
+    writeln!(io::stdout(), "ready {} {}", ready.node, ready.data_url)?;
+    agent.run(end).await;
+    Ok(())
+}
+
+fn end_on_signals(end: &CancellationToken) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let (mut signal, end) = (signal(kind)?, end.clone());
+        tokio::spawn(async move {
+            signal.recv().await;
+            end.cancel();
+        });
+    }
+    Ok(())
+}
+
+/// A thread of its own: a read of standard input can't be given up, and must not hold the process back.
+fn end_with_stdin(end: CancellationToken) -> io::Result<()> {
+    let wait = move || {
+        let mut buffer = [0; 256];
+        // What comes is of no interest, only its end.
+        while matches!(io::stdin().read(&mut buffer), Ok(count) if count > 0) {}
+        end.cancel();
+    };
+    std::thread::Builder::new().name("stdin".to_owned()).stack_size(STACK_BYTES).spawn(wait)?;
+    Ok(())
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "info",
+        1 => "info,symphony_agent=debug,symphony_storage=debug,symphony_image=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+}

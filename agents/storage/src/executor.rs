@@ -1,0 +1,188 @@
+//! The block service: takes calls on volumes apart into steps and probes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use symphony_agent::config::Config;
+use symphony_agent::step::blocking;
+use symphony_agent::{Executor, Jail, ProgressSink, StepError};
+use symphony_core::digest::Digest;
+use symphony_core::id::VolumeId;
+use symphony_core::name::Name;
+use symphony_core::node;
+use symphony_core::plan::volume::{Fact, Probe, Step};
+use symphony_protocol::{Call, Failure, FailureKind, ImageLocation, Outcome, Work};
+
+use crate::command::Programs;
+use crate::convert::{self, Source};
+use crate::fetch::Fetcher;
+use crate::pool::{Pool, PoolError};
+
+/// Runs calls on volumes.
+#[derive(Debug)]
+pub struct StorageExecutor {
+    pools: BTreeMap<Name, Arc<Pool>>,
+    fetcher: Fetcher,
+    jail: Jail,
+    programs: Programs,
+}
+
+/// Where a step is in its plan, for progress.
+struct Place<'a> {
+    sink: &'a ProgressSink,
+    position: usize,
+    action: &'static str,
+}
+
+impl Place<'_> {
+    fn report(&self, done_bytes: u64, total_bytes: u64) {
+        self.sink.report(self.position, self.action, done_bytes, total_bytes);
+    }
+}
+
+impl StorageExecutor {
+    /// Opens all pools of the configuration.
+    ///
+    /// # Errors
+    /// The first that can't be opened.
+    pub fn open(config: &Config, jail: Jail) -> Result<Self, PoolError> {
+        let mut pools = BTreeMap::new();
+        for pool in &config.agent.pools {
+            let path = config.path(&pool.path);
+            pools.insert(pool.name.clone(), Arc::new(Pool::open(pool, &path)?));
+        }
+        let fetcher = Fetcher::new(&config.agent.token).map_err(PoolError::Client)?;
+        Ok(Self {
+            pools,
+            fetcher,
+            jail,
+            programs: Programs::new(config.agent.programs.clone()),
+        })
+    }
+
+    fn pool(&self, name: &Name) -> Result<&Arc<Pool>, Failure> {
+        let missing = || Failure::new(FailureKind::Missing, format!("this node has no pool {name}"));
+        self.pools.get(name).ok_or_else(missing)
+    }
+
+    async fn step(
+        &self,
+        pool: &Arc<Pool>,
+        step: &Step,
+        images: &[ImageLocation],
+        place: &Place<'_>,
+    ) -> Result<(), StepError> {
+        let on_disk = |work: fn(&Pool, VolumeId, u64) -> Result<(), StepError>, object: &str, bytes: u64| {
+            let (pool, object) = (Arc::clone(pool), volume(object));
+            blocking(move || work(&pool, object?, bytes))
+        };
+        match step {
+            Step::Allocate { object, size_bytes } => on_disk(Pool::allocate, object, *size_bytes).await,
+            Step::Resize { object, size_bytes } => on_disk(Pool::resize, object, *size_bytes).await,
+            Step::Publish { object } => on_disk(|pool, object, _| pool.publish(object), object, 0).await,
+            Step::Remove { object } => on_disk(|pool, object, _| pool.remove(object), object, 0).await,
+            Step::FetchImage { digest } => {
+                let report = |done, total| place.report(done, total);
+                self.fetcher.fetch(pool, image(digest)?, images, report).await
+            }
+            Step::UnpackImage {
+                digest,
+                format,
+                virtual_bytes,
+            } => {
+                let source = Source {
+                    digest: image(digest)?,
+                    format: *format,
+                    virtual_bytes: *virtual_bytes,
+                };
+                let report = |done| place.report(done, *virtual_bytes);
+                convert::unpack_image(pool, &self.jail, source, report).await
+            }
+            Step::WriteImage {
+                object,
+                digest,
+                format,
+                virtual_bytes,
+            } => {
+                let source = Source {
+                    digest: image(digest)?,
+                    format: *format,
+                    virtual_bytes: *virtual_bytes,
+                };
+                let report = |done| place.report(done, *virtual_bytes);
+                convert::write_image(pool, &self.jail, volume(object)?, source, report).await
+            }
+            Step::CloneImage { object, digest } => {
+                let (pool, object, digest) = (Arc::clone(pool), volume(object)?, image(digest)?);
+                blocking(move || convert::clone_image(&pool, object, digest)).await
+            }
+            Step::Command(command) => self.programs.run(command).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Executor for StorageExecutor {
+    fn handles(&self, work: &Work) -> bool {
+        matches!(work, Work::VolumeFacts { .. } | Work::VolumeSteps { .. })
+    }
+
+    async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
+        let (pool, probes) = match &call.work {
+            Work::VolumeFacts { pool, probes } => (self.pool(pool)?, probes),
+            Work::VolumeSteps {
+                pool,
+                plan,
+                images,
+                then,
+            } => {
+                let pool = self.pool(pool)?;
+                for (position, step) in plan.steps().iter().enumerate() {
+                    let place = Place {
+                        sink: &progress,
+                        position,
+                        action: step.action(),
+                    };
+                    let done = self.step(pool, step, images, &place).await;
+                    done.map_err(|error| error.failure_at(position, step.action()))?;
+                }
+                (pool, then)
+            }
+            Work::ImageFacts { .. } | Work::ImageSteps { .. } => {
+                return Err(Failure::new(FailureKind::Missing, "the block service has no images"));
+            }
+        };
+        let (pool, probes) = (Arc::clone(pool), probes.as_slice().to_vec());
+        let facts = blocking(move || probes.iter().map(|probe| read(&pool, probe)).collect());
+        facts.await.map(Outcome::Volume).map_err(|error| error.failure())
+    }
+
+    fn pools(&self) -> Vec<node::Pool> {
+        let pools = self.pools.values().map(|pool| node::Pool {
+            name: pool.name.clone(),
+            capacity_bytes: pool.capacity_bytes,
+            reflink: pool.reflink,
+        });
+        pools.collect()
+    }
+}
+
+fn read(pool: &Pool, probe: &Probe) -> Result<Fact, StepError> {
+    match probe {
+        Probe::Object(object) => pool.object_fact(volume(object)?),
+        Probe::Image(digest) => pool.image_fact(image(digest)?),
+        Probe::Pool => pool.fact(),
+    }
+}
+
+fn volume(object: &str) -> Result<VolumeId, StepError> {
+    let id = object.parse::<VolumeId>().ok().filter(|id| id.to_string() == object);
+    id.ok_or_else(|| StepError::Other("a volume's object is not an id".to_owned()))
+}
+
+fn image(digest: &str) -> Result<Digest, StepError> {
+    digest
+        .parse()
+        .map_err(|_| StepError::Other("an image is not named by its digest".to_owned()))
+}
