@@ -1,1 +1,16 @@
-fn main(){}
+//! The binary `symphony`: a manager, a small cloud on one server (`dev`), and the client. No logic of its own.
+
+mod args;
+mod commands;
+mod dev;
+mod first_party;
+mod folder;
+mod logging;
+mod manager;
+mod signals;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    commands::main()
+}

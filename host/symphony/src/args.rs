@@ -1,0 +1,198 @@
+//! The command line of the binary: its own commands, and the client's verbs beside them.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use symphony_cli::{Globals, ServiceVerb, Verb};
+use symphony_core::quantity::Bytes;
+
+/// Where the API listens when not told otherwise: this server alone.
+const LISTEN: &str = "127.0.0.1:15760";
+
+/// A private cloud whose decisions and backends are sandboxed components
+#[derive(Debug, Parser)]
+#[command(name = "symphony", version, propagate_version = true, after_help = HELP, max_term_width = 110)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    /// Log more to stderr; twice for everything [also: RUST_LOG]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const HELP: &str = "\
+Start here:
+  symphony dev                                        # a manager and three agents on this server; leave it running
+  symphony image create tiny --file tiny.raw          # in another terminal
+  symphony volume create root --image tiny --size 1GiB
+  symphony explain volume root
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 no node takes it now.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a small cloud on this server: a manager and a few agents, nothing to install
+    #[command(after_help = "\
+Examples:
+  symphony dev
+  symphony dev --data ./cloud --nodes 5 --pool-capacity 10GiB,100GiB --listen 127.0.0.1:0
+
+All is kept under the data folder. `ready http://ADDRESS` on stdout says that it serves and all agents are there; the
+client finds it from then on. Ctrl-C ends it; starting it again on the same folder goes on where it was.")]
+    Dev(DevArgs),
+    /// Run a manager, or look at the services of the cluster
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    #[command(
+        after_help = "Examples:\n  symphony manager --config-dir /var/lib/symphony\n  symphony manager service list"
+    )]
+    Manager(ManagerCommand),
+    /// Run an agent: starts `symphony-agent`, which lies beside this program
+    #[command(after_help = "Example:\n  symphony agent --config-dir /var/lib/symphony-agent")]
+    Agent(AgentArgs),
+    /// Print the shell's completion of this command line
+    #[command(
+        after_help = "Examples:\n  source <(symphony completion bash)\n  symphony completion zsh > ~/.zfunc/_symphony\n  symphony completion fish > ~/.config/fish/completions/symphony.fish"
+    )]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Compiles one component from stdin to stdout, in a process of its own
+    #[command(name = "__compile-plugin", hide = true)]
+    CompilePlugin,
+    #[command(flatten)]
+    Client(Verb),
+}
+
+/// Where the API is.
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Where the API listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// Let the API listen where others can reach it; tokens and data then cross the network in clear
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Where it keeps everything [default: ~/.local/share/symphony/dev]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) nodes: u16,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// What may be claimed in the pool of each node; begins again at the first [default: 20GiB,40GiB,80GiB]
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
+    pub(crate) pool_capacity: Vec<Bytes>,
+    /// Leave the client's default context as it is; use DIR/client.toml by SYMPHONY_CONFIG
+    #[arg(long)]
+    pub(crate) no_default_context: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManagerCommand {
+    #[command(subcommand)]
+    pub(crate) verb: Option<ManagerVerb>,
+    #[command(flatten)]
+    pub(crate) args: ManagerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManagerVerb {
+    /// The services of the cluster: list them, or forget one
+    #[command(subcommand)]
+    Service(ServiceVerb),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManagerArgs {
+    /// Where the manager keeps its state, tokens and control socket
+    #[arg(long, value_name = "DIR", required = true)]
+    pub(crate) config_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// An etcd cluster to keep the state in (not in this version)
+    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
+    pub(crate) etcd: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The agent's folder, with its agent.toml
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config_dir: PathBuf,
+    /// Handed on to symphony-agent
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) rest: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_ours_has_help_with_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            for sub in command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+            {
+                let path = format!("{path} {}", sub.get_name());
+                assert!(sub.get_about().is_some(), "{path} says nothing of itself");
+                if sub.has_subcommands() {
+                    check(sub, &path);
+                } else {
+                    let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                    assert!(
+                        help.contains("Example") && help.contains("symphony"),
+                        "{path} has no example"
+                    );
+                }
+            }
+        }
+        check(&CommandLine::command(), "symphony");
+    }
+
+    #[test]
+    fn manager_runs_or_talks_of_services() {
+        let parse = |line: &str| CommandLine::try_parse_from(line.split(' '));
+        assert!(parse("symphony manager --config-dir /x").is_ok());
+        assert!(parse("symphony manager service list").is_ok());
+        assert!(parse("symphony --socket /x/control.sock manager service list -o json").is_ok());
+        assert_eq!(
+            parse("symphony manager").unwrap_err().kind(),
+            ErrorKind::MissingRequiredArgument
+        );
+    }
+
+    #[test]
+    fn dev_takes_sizes_and_refuses_nonsense() {
+        let parse = |line: &str| CommandLine::try_parse_from(line.split(' '));
+        let Command::Dev(dev) = parse("symphony dev --pool-capacity 1GiB,2GiB --listen 127.0.0.1:0")
+            .unwrap()
+            .command
+        else {
+            panic!("not dev");
+        };
+        assert_eq!(dev.pool_capacity, [Bytes(1 << 30), Bytes(2 << 30)]);
+        for wrong in ["--nodes 0", "--nodes 65", "--pool-capacity 1XiB", "--listen nowhere"] {
+            let error = parse(&format!("symphony dev {wrong}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! From the command line to what it asks for.
+
+mod agent;
+mod completion;
+mod dev;
+mod manager;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use symphony_cli::Failure;
+
+use crate::args::{Command, CommandLine, ManagerVerb};
+use crate::logging;
+
+/// Reads the command line and does it.
+pub(crate) fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let color = line.globals.color();
+    if matches!(line.command, Command::CompilePlugin) {
+        // Before anything else is set up: this process is to hold as little as possible.
+        return symphony_runtime::compile::child_main();
+    }
+    logging::start(line.verbose, color);
+    match run(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(color),
+    }
+}
+
+fn run(line: CommandLine) -> Result<(), Failure> {
+    let CommandLine {
+        globals,
+        verbose,
+        command,
+    } = line;
+    let (args, service) = match command {
+        Command::Agent(args) => return Err(agent::become_agent(&args)),
+        Command::Completion { shell } => return completion::print(shell),
+        Command::CompilePlugin => return Ok(()),
+        Command::Dev(args) => return runtime()?.block_on(dev::run(&globals, &args, verbose)),
+        Command::Client(verb) => return runtime()?.block_on(symphony_cli::run(&globals, verb)),
+        Command::Manager(manager) => (manager.args, manager.verb),
+    };
+    match service {
+        Some(ManagerVerb::Service(verb)) => runtime()?.block_on(symphony_cli::run_service(&globals, verb)),
+        None => runtime()?.block_on(manager::run(&args)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::caused("could not start", &error))
+}

@@ -1,0 +1,141 @@
+//! `symphony dev`: a small cloud on this server.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use symphony_api::{ClientConfig, ConfigError};
+use symphony_cli::{Failure, Globals};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::DevArgs;
+use crate::dev::fleet::{Fleet, agent_program};
+use crate::dev::nodes::{self, Node};
+use crate::folder::Folder;
+use crate::manager::Manager;
+use crate::signals;
+
+/// How often to look for the agents' sessions at the start.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// An agent that dies so often before all are there will not come.
+const DEATHS_MAX: u32 = 5;
+
+/// Runs until it is told to end.
+pub(crate) async fn run(globals: &Globals, args: &DevArgs, verbose: u8) -> Result<(), Failure> {
+    let stop = signals::stop_token()?;
+    let program = agent_program()?;
+    let folder = match &args.data {
+        Some(folder) => folder.clone(),
+        None => default_folder()?,
+    };
+    let manager = Manager::start(Folder::open(&folder)?, &args.listen).await?;
+    let served = serve(globals, args, verbose, &manager, &program, &stop).await;
+    manager.stop().await;
+    served
+}
+
+/// Everything between the manager's start and its end. The agents are gone when this returns.
+async fn serve(
+    globals: &Globals,
+    args: &DevArgs,
+    verbose: u8,
+    manager: &Manager,
+    program: &Path,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let agents_reach = nodes::Manager {
+        url: &manager.url(),
+        token: manager.agent_token(),
+    };
+    let nodes = nodes::write(
+        &manager.folder().join("nodes"),
+        args.nodes,
+        &args.pool_capacity,
+        agents_reach,
+    )?;
+    let fleet = Fleet::start(&nodes, program, verbose > 0, globals.quiet)?;
+    // Both may be dropped at any time: nothing is under way in them.
+    let came = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(false),
+        came = all_sessions(manager, &nodes, &fleet) => came.map(|()| true),
+    };
+    let served = match came {
+        Ok(true) => announce(globals, args, manager),
+        other => other.map(drop),
+    };
+    if served.is_ok() {
+        stop.cancelled().await;
+    }
+    fleet.stop().await;
+    served
+}
+
+/// Returns when every agent has its session.
+async fn all_sessions(manager: &Manager, nodes: &[Node], fleet: &Fleet) -> Result<(), Failure> {
+    let agents = manager.control().agents();
+    while let Some(index) = nodes.iter().position(|node| agents.data_url(&node.name).is_none()) {
+        for (index, node) in nodes.iter().enumerate() {
+            let (deaths, said) = fleet.deaths(index);
+            if deaths >= DEATHS_MAX {
+                let log = node.folder.join("agent.log");
+                return Err(Failure::new(format!("the agent of {} ended {deaths} times", node.name))
+                    .detail(said)
+                    .hint(format!("its log says why: {}", log.display())));
+            }
+        }
+        tracing::trace!(node = %nodes[index].name, "waits for its session");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// Makes the cloud the client's default, and says that it is there.
+fn announce(globals: &Globals, args: &DevArgs, manager: &Manager) -> Result<(), Failure> {
+    let file = manager.folder().join("client.toml");
+    let found = if args.no_default_context {
+        format!("the client finds it with SYMPHONY_CONFIG={}", file.display())
+    } else {
+        match default_context(&file) {
+            Ok(default) => format!("the client finds it by {}", default.display()),
+            // The cloud is as good without.
+            Err(error) => {
+                _ = Failure::caused("could not make this the client's default", &error).report(globals.color());
+                format!("the client finds it with SYMPHONY_CONFIG={}", file.display())
+            }
+        }
+    };
+    if !globals.quiet {
+        let folder = manager.folder().path().display();
+        _ = writeln!(
+            std::io::stderr(),
+            "all is kept in {folder}; {found}\ntry: symphony node list; end it with Ctrl-C"
+        );
+    }
+    manager.say_ready()
+}
+
+/// Writes the address and token of this cloud into the user's own context file; other contexts in it are kept.
+fn default_context(own: &Path) -> Result<PathBuf, ConfigError> {
+    let path = ClientConfig::default_path()?;
+    let fresh = ClientConfig::load(own)?;
+    let mut config = ClientConfig::load_if_there(&path)?.unwrap_or_default();
+    (config.address, config.token) = (fresh.address, fresh.token);
+    // The context without a name is the current one from now on.
+    config.current = None;
+    config.save(&path)?;
+    Ok(path)
+}
+
+fn default_folder() -> Result<PathBuf, Failure> {
+    let var = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let data = var("XDG_DATA_HOME").or_else(|| var("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("symphony/dev")).ok_or_else(|| {
+        Failure::usage("neither XDG_DATA_HOME nor HOME is set, so there is no default folder")
+            .hint("name one: --data DIR")
+    })
+}
