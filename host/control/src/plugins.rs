@@ -205,7 +205,7 @@ impl Plugins {
             Severity::Normal,
             "plugin-uploaded",
             about_plugin(plugin.name.as_str(), &plugin.digest.to_string()),
-            { format!("{} {} for {}", plugin.name, plugin.version, plugin.slot) },
+            format!("{} {} for {}", plugin.name, plugin.version, plugin.slot),
         );
         symphony_crash::point("control.plugin.before_commit");
         let txn = Txn::new()

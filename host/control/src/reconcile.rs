@@ -70,17 +70,22 @@ enum Work {
 
 /// After a failure: when to try again, unless the spec changes first.
 struct Pause {
-    spec: (Generation, bool),
+    spec: Spec,
     until: Instant,
     length: Duration,
 }
+
+/// What of a spec makes a new attempt worth it at once: its generation, and whether it is to go.
+type Spec = (Generation, bool);
+/// A pass that ended.
+type Done = (Subject, Spec, Result<(), PassError>);
 
 /// The loop.
 pub(crate) struct Reconciler {
     context: Context,
     running: HashSet<Subject>,
     pauses: HashMap<Subject, Pause>,
-    passes: JoinSet<(Subject, (Generation, bool), Result<(), PassError>)>,
+    passes: JoinSet<Done>,
 }
 
 impl Reconciler {
@@ -139,9 +144,9 @@ impl Reconciler {
         }
     }
 
-    fn due(&self, now: Instant, room: usize) -> Vec<(Subject, (Generation, bool), Work)> {
+    fn due(&self, now: Instant, room: usize) -> Vec<(Subject, Spec, Work)> {
         let state = self.context.view.read();
-        let may_run = |subject: &Subject, spec: (Generation, bool)| {
+        let may_run = |subject: &Subject, spec: Spec| {
             let paused = self
                 .pauses
                 .get(subject)
@@ -168,7 +173,7 @@ impl Reconciler {
         images.chain(volumes).take(room).collect()
     }
 
-    fn finished(&mut self, done: Result<(Subject, (Generation, bool), Result<(), PassError>), tokio::task::JoinError>) {
+    fn finished(&mut self, done: Result<Done, tokio::task::JoinError>) {
         let (subject, spec, result) = match done {
             Ok(done) => done,
             Err(error) => {

@@ -10,6 +10,9 @@ struct Trap {
     left: AtomicU64,
 }
 
+/// The file, and the names that are in it already.
+type Log = (std::fs::File, HashSet<&'static str>);
+
 pub(super) fn pass(name: &'static str) {
     record(name);
     static TRAP: OnceLock<Option<Trap>> = OnceLock::new();
@@ -40,7 +43,7 @@ fn armed_by_environment() -> Option<Trap> {
 }
 
 fn record(name: &'static str) {
-    static LOG: OnceLock<Option<Mutex<(std::fs::File, HashSet<&'static str>)>>> = OnceLock::new();
+    static LOG: OnceLock<Option<Mutex<Log>>> = OnceLock::new();
     let log = LOG.get_or_init(|| {
         let path = std::env::var_os("SYMPHONY_CRASH_LOG")?;
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path).ok()?;

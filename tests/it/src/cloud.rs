@@ -4,7 +4,6 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use symphony_api::v1;
 use symphony_api::{Client, Endpoint};
@@ -24,7 +23,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, capacities: "20GiB,40GiB,80GiB", environment: Vec::new() }
+        Self {
+            nodes: 3,
+            capacities: "20GiB,40GiB,80GiB",
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -39,19 +42,35 @@ pub struct Cloud {
 impl Cloud {
     /// Starts one in a fresh folder.
     pub async fn start(options: Options) -> Self {
-        let dir = tempfile::Builder::new().prefix("symphony-").tempdir().expect("a folder can be made");
+        let dir = tempfile::Builder::new()
+            .prefix("symphony-")
+            .tempdir()
+            .expect("a folder can be made");
         copy_compiled(dir.path());
         let (child, client) = spawn(dir.path(), &options, true).await.expect("a fresh cloud starts");
-        Self { dir, options, child, client }
+        Self {
+            dir,
+            options,
+            child,
+            client,
+        }
     }
 
     /// Starts one that is expected to die on the way; it may be dead already.
     pub async fn start_doomed(options: Options) -> Self {
-        let dir = tempfile::Builder::new().prefix("symphony-").tempdir().expect("a folder can be made");
+        let dir = tempfile::Builder::new()
+            .prefix("symphony-")
+            .tempdir()
+            .expect("a folder can be made");
         copy_compiled(dir.path());
         loop {
             if let Ok((child, client)) = spawn(dir.path(), &options, false).await {
-                return Self { dir, options, child, client };
+                return Self {
+                    dir,
+                    options,
+                    child,
+                    client,
+                };
             }
         }
     }
@@ -84,7 +103,11 @@ impl Cloud {
             .output()
             .expect("symphony runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is text");
-        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+        (
+            output.status.code().unwrap_or(-1),
+            text(output.stdout),
+            text(output.stderr),
+        )
     }
 
     /// Whether the manager is dead.
@@ -146,8 +169,15 @@ impl Cloud {
 
     /// The newest events.
     pub async fn events(&self) -> Vec<v1::Event> {
-        let query = symphony_api::ListQuery { limit: Some(500), ..symphony_api::ListQuery::default() };
-        self.client.events(&query).await.map(|page| page.items).unwrap_or_default()
+        let query = symphony_api::client::ListQuery {
+            limit: Some(500),
+            ..symphony_api::client::ListQuery::default()
+        };
+        self.client
+            .events(&query)
+            .await
+            .map(|page| page.items)
+            .unwrap_or_default()
     }
 }
 
@@ -165,10 +195,21 @@ impl Drop for Cloud {
 
 /// Starts the process and waits for its line; an error when it ended before.
 async fn spawn(dir: &Path, options: &Options, first: bool) -> Result<(Child, Client), ()> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("dev.log")).expect("the log can be written");
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.join("dev.log"))
+        .expect("the log can be written");
     let mut command = Command::new(crate::program("symphony"));
     command
-        .args(["dev", "--listen", "127.0.0.1:0", "--no-default-context", "--pool-capacity", options.capacities])
+        .args([
+            "dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-default-context",
+            "--pool-capacity",
+            options.capacities,
+        ])
         .args(["--nodes", &options.nodes.to_string(), "--data"])
         .arg(dir)
         .env("RUST_LOG", "info")
@@ -200,7 +241,11 @@ async fn spawn(dir: &Path, options: &Options, first: bool) -> Result<(Child, Cli
 #[must_use]
 pub fn token(dir: &Path) -> String {
     let config = symphony_api::ClientConfig::load(&dir.join("client.toml")).expect("client.toml can be read");
-    config.context(None).expect("it has a context").and_then(|context| context.token).expect("it has a token")
+    config
+        .context(None)
+        .expect("it has a context")
+        .and_then(|context| context.token)
+        .expect("it has a token")
 }
 
 /// Compiling the first-party components takes seconds; every cloud starts with what the first one compiled.
@@ -209,15 +254,29 @@ fn copy_compiled(dir: &Path) {
     let compiled = COMPILED.get_or_init(|| {
         let dir = tempfile::tempdir().expect("a folder can be made");
         let mut command = Command::new(crate::program("symphony"));
-        command.args(["dev", "--listen", "127.0.0.1:0", "--no-default-context", "--nodes", "1", "--data"]).arg(dir.path());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("symphony starts");
+        command
+            .args([
+                "dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--no-default-context",
+                "--nodes",
+                "1",
+                "--data",
+            ])
+            .arg(dir.path());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("symphony starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("the output is piped");
         let _ = BufReader::new(stdout).read_line(&mut line);
         assert!(line.starts_with("ready "), "symphony dev did not get ready");
         let _ = child.kill();
         let _ = child.wait();
-        std::thread::sleep(Duration::ZERO);
         dir
     });
     for folder in ["cache", "compiled"] {

@@ -34,7 +34,11 @@ pub fn raw(seed: u64, bytes: usize) -> Vec<u8> {
 pub fn qcow2(dir: &Path, raw: &[u8]) -> PathBuf {
     let (from, to) = (dir.join("source.raw"), dir.join("source.qcow2"));
     std::fs::write(&from, raw).expect("the folder can be written");
-    let status = Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&from).arg(&to).status();
+    let status = Command::new("qemu-img")
+        .args(["convert", "-f", "raw", "-O", "qcow2"])
+        .arg(&from)
+        .arg(&to)
+        .status();
     assert!(status.expect("qemu-img is installed").success());
     to
 }

@@ -17,17 +17,26 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).map_or(here.clone(), PathBuf::from)
 }
 
-/// A program that was built beside this test.
+/// A program that was built beside this one.
 ///
 /// # Panics
 /// When it was not built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    // target/debug/deps/TEST
-    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join(name);
-    assert!(program.is_file(), "{} is missing: run `cargo xtask test`, or `cargo build` first", program.display());
-    program
+    let here = std::env::current_exe().expect("a program has a path");
+    // Tests lie in target/PROFILE/deps, programs in target/PROFILE.
+    let beside = here
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file());
+    beside.unwrap_or_else(|| {
+        panic!(
+            "{name} is missing beside {}: run `cargo xtask test`, or `cargo build` first",
+            here.display()
+        )
+    })
 }
 
 /// A component that `cargo xtask plugins --guests` built: `spread`, `guests/trap`, …
@@ -37,5 +46,6 @@ pub fn program(name: &str) -> PathBuf {
 #[must_use]
 pub fn component(name: &str) -> Vec<u8> {
     let path = root().join("target/plugins").join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins --guests`", path.display()))
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins --guests`", path.display()))
 }

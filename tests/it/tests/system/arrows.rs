@@ -13,7 +13,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("symphony-protocol", &["symphony-core"]),
     (
         "symphony-control",
-        &["symphony-core", "symphony-crash", "symphony-store", "symphony-runtime", "symphony-api", "symphony-protocol"],
+        &[
+            "symphony-core",
+            "symphony-crash",
+            "symphony-store",
+            "symphony-runtime",
+            "symphony-api",
+            "symphony-protocol",
+        ],
     ),
     (
         "symphony-server",
@@ -27,7 +34,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "symphony-control",
         ],
     ),
-    ("symphony-cli", &["symphony-core", "symphony-api", "symphony-plugin-build"]),
+    (
+        "symphony-cli",
+        &["symphony-core", "symphony-api", "symphony-plugin-build"],
+    ),
     (
         "symphony",
         &[
@@ -42,12 +52,28 @@ const ARROWS: &[(&str, &[&str])] = &[
             "symphony-cli",
         ],
     ),
-    ("symphony-agent", &["symphony-core", "symphony-crash", "symphony-protocol"]),
-    ("symphony-storage", &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"]),
-    ("symphony-image", &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"]),
+    (
+        "symphony-agent",
+        &["symphony-core", "symphony-crash", "symphony-protocol"],
+    ),
+    (
+        "symphony-storage",
+        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+    ),
+    (
+        "symphony-image",
+        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+    ),
     (
         "symphony-node",
-        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent", "symphony-storage", "symphony-image"],
+        &[
+            "symphony-core",
+            "symphony-crash",
+            "symphony-protocol",
+            "symphony-agent",
+            "symphony-storage",
+            "symphony-image",
+        ],
     ),
     ("symphony-sdk", &[]),
     ("symphony-plugin-build", &[]),
@@ -57,11 +83,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("image-blob", &["symphony-sdk"]),
 ];
 /// Nobody imports these; they may import everything.
-const TESTS: &[&str] = &["symphony-tests", "xtask"];
+const TESTS: &[&str] = &["symphony-bench", "symphony-tests", "xtask"];
 
 /// What a room must never see of the outside, wherever it would come from.
 const NEVER: &[(&str, &[&str])] = &[
-    ("symphony-core", &["tokio", "wasmtime", "hyper", "reqwest", "redb", "rustix", "sha2"]),
+    (
+        "symphony-core",
+        &["tokio", "wasmtime", "hyper", "reqwest", "redb", "rustix", "sha2"],
+    ),
     ("symphony-api", &["wasmtime", "axum", "redb"]),
     ("symphony-control", &["axum", "reqwest", "hyper"]),
     ("symphony-store", &["wasmtime", "axum", "reqwest"]),
@@ -76,11 +105,21 @@ const NEVER: &[(&str, &[&str])] = &[
 fn the_rooms_import_only_what_the_map_allows() {
     let packages = packages();
     let ours: BTreeSet<&str> = packages.keys().map(String::as_str).collect();
-    let known: BTreeSet<&str> = ARROWS.iter().map(|(room, _)| *room).chain(TESTS.iter().copied()).collect();
-    assert_eq!(ours, known, "every crate of the workspace is on the map, and nothing else");
+    let known: BTreeSet<&str> = ARROWS
+        .iter()
+        .map(|(room, _)| *room)
+        .chain(TESTS.iter().copied())
+        .collect();
+    assert_eq!(
+        ours, known,
+        "every crate of the workspace is on the map, and nothing else"
+    );
     for (room, allowed) in ARROWS {
         for import in packages[*room].iter().filter(|import| ours.contains(import.as_str())) {
-            assert!(allowed.contains(&import.as_str()), "{room} imports {import}, which the map does not allow");
+            assert!(
+                allowed.contains(&import.as_str()),
+                "{room} imports {import}, which the map does not allow"
+            );
         }
     }
     for (room, never) in NEVER {
@@ -101,8 +140,12 @@ fn packages() -> BTreeMap<String, BTreeSet<String>> {
     let imports = |package: &serde_json::Value| {
         let all = package["dependencies"].as_array().expect("a list");
         let normal = all.iter().filter(|dependency| dependency["kind"] != "dev");
-        normal.map(|dependency| dependency["name"].as_str().expect("a name").to_owned()).collect()
+        normal
+            .map(|dependency| dependency["name"].as_str().expect("a name").to_owned())
+            .collect()
     };
     let packages = metadata["packages"].as_array().expect("a list").iter();
-    packages.map(|package| (package["name"].as_str().expect("a name").to_owned(), imports(package))).collect()
+    packages
+        .map(|package| (package["name"].as_str().expect("a name").to_owned(), imports(package)))
+        .collect()
 }

@@ -10,8 +10,16 @@ const RELEASED: &[(&str, &str)] = &[];
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let wit = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
-    wit.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())).collect()
+    let wit = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
+    wit.map(|path| {
+        (
+            path.file_name().unwrap().to_string_lossy().into_owned(),
+            std::fs::read(&path).unwrap(),
+        )
+    })
+    .collect()
 }
 
 fn fingerprint(files: &BTreeMap<String, Vec<u8>>) -> String {
@@ -29,7 +37,11 @@ fn fingerprint(files: &BTreeMap<String, Vec<u8>>) -> String {
 fn released_contracts_are_frozen() {
     for (version, frozen) in RELEASED {
         let folder = symphony_tests::root().join("wit/released").join(version);
-        assert_eq!(fingerprint(&files(&folder)), *frozen, "wit/released/{version} is served for ever and must not change");
+        assert_eq!(
+            fingerprint(&files(&folder)),
+            *frozen,
+            "wit/released/{version} is served for ever and must not change"
+        );
     }
 }
 
@@ -54,7 +66,9 @@ fn the_current_contract_still_serves_the_released_one() {
 
 fn parse(folder: &Path) -> (wit_parser::Resolve, wit_parser::PackageId) {
     let mut resolve = wit_parser::Resolve::default();
-    let (package, _) = resolve.push_dir(folder).unwrap_or_else(|error| panic!("{}: {error:#}", folder.display()));
+    let (package, _) = resolve
+        .push_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error:#}", folder.display()));
     (resolve, package)
 }
 

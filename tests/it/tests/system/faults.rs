@@ -23,12 +23,21 @@ const SCHEDULERS: &[(&str, &str)] = &[
     ("stale-forever", "stale"),
 ];
 /// What is refused at the door, and a word that the refusal must have.
-const REFUSED: &[(&str, &str)] = &[("imports-wasi", "wasi:"), ("wrong-version", "0.2.0"), ("core-module", "core module"), ("text", "not WebAssembly")];
+const REFUSED: &[(&str, &str)] = &[
+    ("imports-wasi", "wasi:"),
+    ("wrong-version", "0.2.0"),
+    ("core-module", "core module"),
+    ("text", "not WebAssembly"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_scheduler_is_named_and_somebody_else_decides() {
     // The first node by name is too small for the volumes, so that whoever names it over-commits it.
-    let cloud = Cloud::start(Options { capacities: "1MiB,40GiB,80GiB", ..Options::default() }).await;
+    let cloud = Cloud::start(Options {
+        capacities: "1MiB,40GiB,80GiB",
+        ..Options::default()
+    })
+    .await;
     let client = cloud.client();
     for (guest, fault) in SCHEDULERS {
         let plugin = match client.push_plugin(component(&format!("guests/{guest}"))).await {
@@ -36,7 +45,11 @@ async fn a_hostile_scheduler_is_named_and_somebody_else_decides() {
             Err(refused) => {
                 // A guest that fails its first run is named at the door already.
                 assert_eq!(refused.code(), Some(Code::PluginRejected), "{guest}: {refused}");
-                assert!(refused.to_string().contains(fault) || refused.problem().is_some_and(|p| format!("{p:?}").contains(fault)), "{guest}: {refused:?}");
+                assert!(
+                    refused.to_string().contains(fault)
+                        || refused.problem().is_some_and(|p| format!("{p:?}").contains(fault)),
+                    "{guest}: {refused:?}"
+                );
                 continue;
             }
         };
@@ -52,35 +65,62 @@ async fn a_hostile_scheduler_is_named_and_somebody_else_decides() {
             let named = |event: &symphony_api::v1::Event| {
                 event.reason == "plugin-fault"
                     && event.details.get("fault").is_some_and(|named| named == fault)
-                    && event.details.get("digest").is_some_and(|digest| *digest == plugin.digest)
+                    && event
+                        .details
+                        .get("digest")
+                        .is_some_and(|digest| *digest == plugin.digest)
             };
             cloud.events().await.iter().any(named).then_some(())
         })
         .await;
         let metrics = client.metrics().await.unwrap();
-        let counted = metrics.lines().any(|line| line.starts_with("symphony_plugin_faults_total") && line.contains(&format!("reason=\"{fault}\"")));
+        let counted = metrics.lines().any(|line| {
+            line.starts_with("symphony_plugin_faults_total") && line.contains(&format!("reason=\"{fault}\""))
+        });
         assert!(counted, "{guest}: {fault} is counted");
         client.activate(SCHEDULER, &activate("spread")).await.unwrap();
     }
     client.create_volume(&volume("after", "1GiB", None)).await.unwrap();
-    assert_eq!(cloud.ready("after").await.status.placement.unwrap().decided_by.name, "spread");
+    assert_eq!(
+        cloud.ready("after").await.status.placement.unwrap().decided_by.name,
+        "spread"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_plugin_is_refused_with_the_reason() {
-    let cloud = Cloud::start(Options { nodes: 1, ..Options::default() }).await;
+    let cloud = Cloud::start(Options {
+        nodes: 1,
+        ..Options::default()
+    })
+    .await;
     for (guest, word) in REFUSED {
-        let refused = cloud.client().push_plugin(component(&format!("guests/{guest}"))).await.unwrap_err();
+        let refused = cloud
+            .client()
+            .push_plugin(component(&format!("guests/{guest}")))
+            .await
+            .unwrap_err();
         assert_eq!(refused.code(), Some(Code::PluginRejected), "{guest}: {refused}");
-        let told = refused.problem().map(|problem| problem.detail.clone()).unwrap_or_default();
+        let told = refused
+            .problem()
+            .map(|problem| problem.detail.clone())
+            .unwrap_or_default();
         assert!(told.contains(word), "{guest}: {told}");
     }
-    assert_eq!(cloud.client().all_plugins().await.unwrap().len(), 4, "only what came with symphony");
+    assert_eq!(
+        cloud.client().all_plugins().await.unwrap().len(),
+        4,
+        "only what came with symphony"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_with_a_step_on_somebody_elses_file_is_taken_out_of_service() {
-    let cloud = Cloud::start(Options { nodes: 1, ..Options::default() }).await;
+    let cloud = Cloud::start(Options {
+        nodes: 1,
+        ..Options::default()
+    })
+    .await;
     let client = cloud.client();
     client.create_volume(&volume("victim", "1MiB", None)).await.unwrap();
     let victim = cloud.ready("victim").await;
@@ -89,8 +129,16 @@ async fn a_driver_with_a_step_on_somebody_elses_file_is_taken_out_of_service() {
     client.create_volume(&volume("mine", "1MiB", None)).await.unwrap();
     cloud.ready("mine").await;
     let events = cloud.events().await;
-    let named = events.iter().any(|event| event.details.get("fault").is_some_and(|fault| fault == "foreign-object"));
+    let named = events.iter().any(|event| {
+        event
+            .details
+            .get("fault")
+            .is_some_and(|fault| fault == "foreign-object")
+    });
     assert!(named, "the fault has its name");
-    assert!(events.iter().any(|event| event.reason == "plugin-taken-out"), "after repeated faults what served before serves again");
+    assert!(
+        events.iter().any(|event| event.reason == "plugin-taken-out"),
+        "after repeated faults what served before serves again"
+    );
     assert_eq!(cloud.files(&victim).len(), 1, "nobody touched the other volume");
 }

@@ -12,7 +12,10 @@ const SWAPS: usize = 10;
 const SLOT: &str = "scheduler/volume";
 
 pub(crate) fn activate(plugin: &str) -> Activate {
-    Activate { plugin: plugin.to_owned(), config: None }
+    Activate {
+        plugin: plugin.to_owned(),
+        config: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +28,10 @@ async fn two_hundred_volumes_and_ten_swaps() {
         let client = client.clone();
         tokio::spawn(async move {
             for number in 0..VOLUMES {
-                client.create_volume(&volume(&format!("v{number}"), "1MiB", None)).await.unwrap();
+                client
+                    .create_volume(&volume(&format!("v{number}"), "1MiB", None))
+                    .await
+                    .unwrap();
             }
         })
     };
@@ -33,18 +39,33 @@ async fn two_hundred_volumes_and_ten_swaps() {
     for swap in 0..SWAPS {
         // Spread over the creations: each swap waits for its share of them.
         let share = swap * VOLUMES / (SWAPS + 1);
-        until("volumes to be created", async || (client.all_volumes(None).await.ok()?.len() >= share).then_some(())).await;
-        client.activate(SLOT, &activate(policies[swap % policies.len()])).await.unwrap();
+        until("volumes to be created", async || {
+            (client.all_volumes(None).await.ok()?.len() >= share).then_some(())
+        })
+        .await;
+        client
+            .activate(SLOT, &activate(policies[swap % policies.len()]))
+            .await
+            .unwrap();
     }
     creating.await.unwrap();
     let volumes = until("all volumes to be ready", async || {
         let volumes = client.all_volumes(None).await.ok()?;
-        volumes.iter().all(symphony_api::v1::Volume::is_ready).then_some(volumes)
+        volumes
+            .iter()
+            .all(symphony_api::v1::Volume::is_ready)
+            .then_some(volumes)
     })
     .await;
 
     assert_eq!(volumes.len(), VOLUMES);
-    let known: BTreeSet<String> = client.all_plugins().await.unwrap().into_iter().map(|plugin| plugin.digest).collect();
+    let known: BTreeSet<String> = client
+        .all_plugins()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|plugin| plugin.digest)
+        .collect();
     let mut deciders: BTreeMap<String, usize> = BTreeMap::new();
     for made in &volumes {
         let files = cloud.files(made);
@@ -56,7 +77,14 @@ async fn two_hundred_volumes_and_ten_swaps() {
         *deciders.entry(explained.decided_by.name).or_default() += 1;
     }
     assert!(deciders.len() >= 2, "more than one policy decided: {deciders:?}");
-    let claimed: u64 = client.all_nodes(None).await.unwrap().iter().flat_map(|node| &node.status.pools).map(|pool| pool.claimed_bytes).sum();
+    let claimed: u64 = client
+        .all_nodes(None)
+        .await
+        .unwrap()
+        .iter()
+        .flat_map(|node| &node.status.pools)
+        .map(|pool| pool.claimed_bytes)
+        .sum();
     assert_eq!(claimed, (VOLUMES as u64) << 20, "claims are what was placed");
 }
 
@@ -66,7 +94,11 @@ async fn a_rollback_is_one_call() {
     let client = cloud.client();
     client.activate(SLOT, &activate("binpack")).await.unwrap();
     client.create_volume(&volume("packed", "1GiB", None)).await.unwrap();
-    assert_eq!(cloud.ready("packed").await.node(), Some("node-1"), "the fullest that fits is the smallest, at first");
+    assert_eq!(
+        cloud.ready("packed").await.node(),
+        Some("node-1"),
+        "the fullest that fits is the smallest, at first"
+    );
     client.rollback(SLOT).await.unwrap();
     client.create_volume(&volume("spread", "1GiB", None)).await.unwrap();
     assert_eq!(cloud.ready("spread").await.node(), Some("node-3"), "most free space");
@@ -93,7 +125,15 @@ fn hello() -> Vec<u8> {
 fn the_first_party_policies_import_nothing_but_log() {
     for name in ["spread", "binpack", "file", "blob"] {
         let info = symphony_plugin_build::inspect(&component(name)).unwrap();
-        let functions: Vec<String> = info.imports.iter().filter(|import| !import.functions.is_empty()).map(|import| import.name.clone()).collect();
-        assert!(functions.iter().all(|import| import == "symphony:plugin/log@0.1.0"), "{name}: {functions:?}");
+        let functions: Vec<String> = info
+            .imports
+            .iter()
+            .filter(|import| !import.items.is_empty())
+            .map(|import| import.name.clone())
+            .collect();
+        assert!(
+            functions.iter().all(|import| import == "symphony:plugin/log@0.1.0"),
+            "{name}: {functions:?}"
+        );
     }
 }
