@@ -35,7 +35,7 @@ const ERROR_BYTES_MAX: u64 = 4096;
 pub enum Compiler {
     /// A child process: reads the component from its standard input, writes machine code to its standard output.
     Child {
-        /// The program; `/proc/self/exe` for the running one.
+        /// The program, by its absolute path; `/proc/self/exe` for the running one.
         command: PathBuf,
         /// Its arguments.
         args: Vec<OsString>,

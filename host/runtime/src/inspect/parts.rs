@@ -108,9 +108,8 @@ impl<'a> Parts<'a> {
                 }
             }
             Payload::CustomSection(section) if at_top && section.name() == SECTION_NAME => {
-                if self.section.replace(section.data()).is_some() {
-                    return Err(Rejected::Section("it is there twice".to_owned()));
-                }
+                let before = self.section.replace(section.data());
+                return before.map_or(Ok(()), |_| Err(Rejected::Section("it is there twice".to_owned())));
             }
             _ => {}
         }
