@@ -95,6 +95,9 @@ pub struct Keys {
     end: End,
 }
 
+/// Where a span begins and ends in a B-tree.
+pub(crate) type KeyBounds<'k> = (Bound<&'k [u8]>, Bound<&'k [u8]>);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Single,
@@ -172,7 +175,7 @@ impl Keys {
     }
 
     /// The span as bounds; none when it is empty, which a B-tree's range must not be asked for.
-    pub(crate) fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(crate) fn bounds(&self) -> Option<KeyBounds<'_>> {
         let start = self.start.as_bytes();
         match &self.end {
             End::Single => Some((Bound::Included(start), Bound::Included(start))),

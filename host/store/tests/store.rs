@@ -1,6 +1,9 @@
 //! All tests of the store in one binary.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, also in what tests share")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed unwrap is a failed test, also in what tests share"
+)]
 
 #[path = "store/conformance.rs"]
 mod conformance;

@@ -112,20 +112,25 @@ impl Shared {
         Err(Error::Closed)
     }
 
-    /// Why a request that was handed to the writer got no answer.
+    /// Why a request that was handed to the writer got no answer: it was not begun, unless the writer panicked.
     pub(super) fn why_unanswered(&self) -> Error {
         self.failure.get().cloned().unwrap_or(Error::Closed)
     }
 
-    /// Remembers why the store closes.
+    /// Remembers that the writer panicked.
     pub(super) fn fail(&self, error: Error) {
-        // Only the first failure is the cause.
+        // It does so once only.
         let _ = self.failure.set(error);
+    }
+
+    /// Serves no new call and ends all watches.
+    pub(super) fn refuse(&self) {
+        self.set_state(State::Closing);
     }
 
     /// Ends all watches, and closes the file when the readers under way are done.
     pub(super) fn shut(&self) {
-        self.set_state(State::Closing);
+        self.refuse();
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(database) = database
             && let Err(error) = database.close()

@@ -112,23 +112,22 @@ impl Drop for WriterThread {
     }
 }
 
-/// Closes the store when the writer ends, however it ends.
-struct ShutOnEnd(Arc<Shared>);
-
-impl Drop for ShutOnEnd {
+/// However the writer ends, the store closes: first for new requests, then for those that wait, then its file.
+impl Drop for Writer {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(Error::Failed {
+            self.shared.fail(Error::Failed {
                 source: Arc::new(std::io::Error::other("store writer panicked")),
             });
         }
-        self.0.shut();
+        self.requests.close();
+        while self.requests.try_recv().is_ok() {}
+        self.shared.shut();
     }
 }
 
 impl Writer {
     fn run(&mut self) {
-        let _shut = ShutOnEnd(Arc::clone(&self.shared));
         while !self.closing {
             let Some(batch) = self.next_batch() else {
                 return;
@@ -174,7 +173,9 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                self.shared.fail(error.clone());
+                // Whoever learns of the failure must find the store closed.
+                self.shared.refuse();
+                self.requests.close();
                 answers.into_iter().for_each(|answer| answer(Some(&error)));
                 Err(error)
             }

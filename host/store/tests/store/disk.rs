@@ -65,7 +65,11 @@ async fn after_a_failed_fsync_the_store_is_closed() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("the disk is gone"), "{cause}");
 
-    // Also when the disk is back: what it kept is not known before it is opened again.
+    // At once, and also when the disk is back: what it kept is not known before it is opened again.
+    let error = store.get(&"a".into(), None).await.unwrap_err();
+    assert!(matches!(error, Error::Closed), "{error:?}");
+    let error = store.put("a", "3").await.unwrap_err();
+    assert!(matches!(error, Error::Closed), "{error:?}");
     disk.broken.store(false, Ordering::SeqCst);
     store.close().await;
     let syncs = disk.syncs.load(Ordering::SeqCst);

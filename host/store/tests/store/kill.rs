@@ -16,6 +16,8 @@ use symphony_store::{Compare, Embedded, Event, LeaseId, Options, Range, Revision
 use crate::fixture::Fixture;
 
 const CHILD: &str = "SYMPHONY_STORE_TEST_CHILD";
+/// Set when the child is to commit as in a large file, in two phases.
+const TWO_PHASES: &str = "SYMPHONY_STORE_TEST_TWO_PHASES";
 const WRITERS: usize = 4;
 /// How many of its entries each writer keeps.
 const WINDOW: u64 = 30;
@@ -26,6 +28,11 @@ fn options() -> Options {
     Options {
         history_keep: Some(60),
         sweep_rows: 4,
+        quick_repair_from_bytes: if std::env::var_os(TWO_PHASES).is_some() {
+            0
+        } else {
+            u64::MAX
+        },
         ..Options::default()
     }
 }
@@ -56,6 +63,7 @@ fn child() {
 
 /// Writes until it is killed. Each transaction counts up, writes the count a second time, adds an entry and removes an
 /// old one.
+#[expect(clippy::print_stdout, reason = "this is how the child tells its parent")]
 async fn write(store: Arc<dyn Store>, writer: usize) {
     let count_key = format!("count/{writer}");
     let kv = store.get(&count_key.as_str().into(), None).await.unwrap();
@@ -87,12 +95,15 @@ struct Said {
 }
 
 /// Runs a child until it has acknowledged `kill_after` writes, or until it dies at the crash point.
-fn run_child(path: &Path, kill_after: usize, crash_at: Option<&str>) -> Said {
+fn run_child(path: &Path, kill_after: usize, crash_at: Option<&str>, two_phases: bool) -> Said {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["kill::child", "--exact", "--nocapture", "--test-threads=1"]);
     command.env(CHILD, path).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(point) = crash_at {
         command.env("SYMPHONY_CRASH_AT", point);
+    }
+    if two_phases {
+        command.env(TWO_PHASES, "yes");
     }
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -208,7 +219,7 @@ async fn killed_at_any_time_nothing_acknowledged_is_lost() {
     for round in 0..30_usize {
         // Spread over 0 to 150, the same in every run; where in a commit the kill comes is up to the machine.
         let kill_after = round * 7919 % 151;
-        let said = run_child(&fixture.path(), kill_after, None);
+        let said = run_child(&fixture.path(), kill_after, None, round % 3 == 2);
         revision = check(&fixture.path(), &said, revision).await;
     }
     assert!(revision.0 > 1000, "too little was written to mean anything: {revision}");
@@ -219,7 +230,7 @@ async fn killed_at_each_crash_point_nothing_acknowledged_is_lost() {
     let fixture = Fixture::new();
     let mut revision = Revision(1);
     for point in ["store.create.before", "store.create.after"] {
-        let said = run_child(&fixture.path(), 0, Some(point));
+        let said = run_child(&fixture.path(), 0, Some(point), false);
         assert!(said.acks.is_empty());
         if point == "store.create.before" {
             // There is a file, and nothing in it: the next child must be able to begin.
@@ -231,7 +242,7 @@ async fn killed_at_each_crash_point_nothing_acknowledged_is_lost() {
         for moment in ["before", "after"] {
             for nth in [1, 2, 9] {
                 let point = format!("store.{action}.{moment}:{nth}");
-                let said = run_child(&fixture.path(), 0, Some(&point));
+                let said = run_child(&fixture.path(), 0, Some(&point), nth == 2);
                 revision = check(&fixture.path(), &said, revision).await;
             }
         }
