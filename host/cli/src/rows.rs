@@ -250,7 +250,7 @@ impl Listed for Plugin {
             ),
             (
                 "uploaded",
-                format!("{} ({} ago)", self.uploaded_at, age(self.uploaded_at, now)),
+                format!("{} ({} ago)", moment(self.uploaded_at), age(self.uploaded_at, now)),
             ),
             ("id", self.id.to_string()),
         ]
@@ -321,6 +321,11 @@ impl Listed for Event {
     }
 }
 
+/// A moment to the second: enough for people.
+pub(crate) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// The word for it.
 pub(crate) const fn severity(severity: Severity) -> &'static str {
     match severity {
@@ -337,7 +342,7 @@ fn identity(meta: &Metadata, now: Timestamp) -> Vec<(&'static str, String)> {
         ("labels", labels(&meta.labels)),
         (
             "created",
-            format!("{} ({} ago)", meta.created_at, age(meta.created_at, now)),
+            format!("{} ({} ago)", moment(meta.created_at), age(meta.created_at, now)),
         ),
         (
             "generation",

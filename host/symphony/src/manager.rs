@@ -12,7 +12,7 @@ use symphony_api::ClientConfig;
 use symphony_cli::Failure;
 use symphony_control::{Control, ControlConfig, Sole};
 use symphony_runtime::{Compiler, Limits, Options, Runtime};
-use symphony_server::{Server, ServerConfig, Tokens};
+use symphony_server::{ServeError, Server, ServerConfig, Tokens};
 use symphony_store::{Embedded, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ impl Manager {
         };
         let server = symphony_server::serve(config, Arc::clone(&store), Arc::new(control.clone()), stop.clone())
             .await
-            .map_err(|error| Failure::caused("could not serve the API", &error))?;
+            .map_err(|error| unserved(&error))?;
         let manager = Self {
             folder,
             agent_token,
@@ -111,6 +111,17 @@ impl Manager {
         self.server.stopped().await;
         self.control.stop().await;
         self.store.close().await;
+    }
+}
+
+fn unserved(error: &ServeError) -> Failure {
+    let failure = Failure::caused("could not serve the API", error);
+    match error {
+        // The kernel takes 107 bytes for the path of a socket.
+        ServeError::ControlSocket { .. } => failure.hint("choose a folder with a shorter path, that you may write to"),
+        ServeError::ControlSocketTaken { .. } => failure.hint("look at what is there; it is not ours to remove"),
+        ServeError::Listen { .. } => failure.hint("take a free port with --listen 127.0.0.1:0"),
+        _ => failure,
     }
 }
 

@@ -1,8 +1,11 @@
 //! The binary as people and scripts use it: `symphony dev` with real agents, and every verb against it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "cli/cloud.rs"]
 mod cloud;
 
+use std::io::BufRead as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -361,6 +364,58 @@ fn an_agent_that_dies_comes_back(cloud: &Cloud) {
 }
 
 #[test]
+fn nothing_is_left_running_after_kill_9() {
+    let home = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(home.path());
+    cloud.run("volume create kept --size 1MiB").exits(0);
+    let agents = cloud.agents();
+    assert_eq!(agents.len(), 3);
+    // Dropping it is kill -9.
+    drop(cloud);
+    eventually("the agents end with the process that started them", || {
+        !agents.iter().any(|agent| is_agent(*agent))
+    });
+
+    let again = Cloud::start(home.path());
+    assert_eq!(
+        again.run("volume show kept -o json").exits(0).json()["status"]["phase"],
+        json!("Ready")
+    );
+    assert_eq!(again.stop(), Some(0));
+}
+
+#[test]
+fn events_are_followed_as_lines_of_json() {
+    let home = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(home.path());
+    let mut follow = command(home.path());
+    let mut follow = follow
+        .args(["events", "--follow", "--limit", "0", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(follow.stdout.take().unwrap()).lines();
+    // More than one, because the first may come before the watch is there.
+    let made = std::thread::scope(|scope| {
+        let made = scope.spawn(|| {
+            let line = lines.next().unwrap().unwrap();
+            serde_json::from_str::<serde_json::Value>(&line).unwrap()
+        });
+        let mut n = 0;
+        eventually("an event is told", || {
+            n += 1;
+            cloud.run(&format!("volume create v{n} --size 1MiB --no-wait")).exits(0);
+            made.is_finished()
+        });
+        made.join().unwrap()
+    });
+    _ = follow.kill();
+    _ = follow.wait();
+    assert_eq!(made["kind"], json!("event"));
+    assert_eq!(cloud.stop(), Some(0));
+}
+
+#[test]
 fn a_manager_alone_needs_a_folder_and_no_etcd() {
     let home = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| {
@@ -380,6 +435,23 @@ fn a_manager_alone_needs_a_folder_and_no_etcd() {
     ])
     .fails(2, &["not in this version"]);
     assert!(!folder.exists());
+    let open = [
+        "manager",
+        "--config-dir",
+        folder.to_str().unwrap(),
+        "--listen",
+        "0.0.0.0:0",
+    ];
+    run(&open).fails(2, &["can be reached by others", "--allow-remote"]);
+    let long = home.path().join("x".repeat(120));
+    run(&[
+        "manager",
+        "--config-dir",
+        long.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ])
+    .fails(1, &["control.sock", "shorter path"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use symphony_api::{Client, PAGE_MAX};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::refusal::failure;
-use crate::rows::severity;
+use crate::rows::{moment, severity};
 use crate::table::plain;
 
 /// What `events` takes.
@@ -81,8 +81,7 @@ fn line(event: &Event) -> String {
     let subject = format!("{}/{}", event.subject.kind, event.subject.name);
     let text = format!(
         "{}  {:7}  {:16}  {subject:24}  {}",
-        // Seconds are enough for people.
-        event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        moment(event.at),
         severity(event.severity),
         event.reason,
         event.message
