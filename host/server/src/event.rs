@@ -30,7 +30,12 @@ pub(crate) fn event(reason: &str, subject: Subject, message: impl Into<String>) 
 /// A resource of a tenant.
 pub(crate) fn about<Id: ToString>(kind: &str, meta: &Meta<Id>) -> Subject {
     let project = (kind != "node").then(|| meta.project.clone());
-    Subject { kind: kind.to_owned(), project, name: meta.name.to_string(), id: meta.id.to_string() }
+    Subject {
+        kind: kind.to_owned(),
+        project,
+        name: meta.name.to_string(),
+        id: meta.id.to_string(),
+    }
 }
 
 /// Adds records to a transaction.

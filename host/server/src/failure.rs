@@ -20,7 +20,13 @@ impl Failure {
 
     /// One value is wrong.
     pub(crate) fn field(code: Code, pointer: &str, detail: impl Into<String>) -> Self {
-        Self::fields(code, vec![FieldError { pointer: pointer.to_owned(), detail: detail.into() }])
+        Self::fields(
+            code,
+            vec![FieldError {
+                pointer: pointer.to_owned(),
+                detail: detail.into(),
+            }],
+        )
     }
 
     /// Some values are wrong.
@@ -82,7 +88,10 @@ pub(crate) fn problem_response(problem: &Problem) -> Response {
 pub(crate) fn store_problem(error: &symphony_store::Error) -> Problem {
     use symphony_store::Error;
     match error {
-        Error::Compacted { .. } => Problem::new(Code::RevisionCompacted, format!("{error}; list again and watch from there")),
+        Error::Compacted { .. } => Problem::new(
+            Code::RevisionCompacted,
+            format!("{error}; list again and watch from there"),
+        ),
         Error::LimitReached { .. } => Problem::new(Code::TooManyRequests, error.to_string()),
         Error::Unavailable { .. } | Error::Failed { .. } => {
             tracing::error!(error = %chain(error), "the store failed");

@@ -24,12 +24,20 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     let id = request_id(request.headers());
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str()).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", |path| path.as_str())
+        .to_owned();
     let begun = Instant::now();
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_| {
         tracing::error!(%method, path, request_id = id, "a handler panicked");
-        Failure::new(Code::Internal, "the request met a fault of the manager; its log has more").into_response()
+        Failure::new(
+            Code::Internal,
+            "the request met a fault of the manager; its log has more",
+        )
+        .into_response()
     });
     if response.status().is_client_error() || response.status().is_server_error() {
         response = as_problem(response, &path, &id);
@@ -45,8 +53,11 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
 
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let good = |id: &&str| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.chars().all(|c| c.is_ascii_graphic());
-    given.filter(good).map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+    let good =
+        |id: &&str| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.chars().all(|c| c.is_ascii_graphic());
+    given
+        .filter(good)
+        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
 }
 
 /// Puts path and id into a problem, and makes a problem of an error that is none yet (those of the router).
@@ -67,13 +78,24 @@ fn as_problem(mut response: Response, path: &str, id: &str) -> Response {
 
 fn foreign(status: StatusCode, path: &str) -> Problem {
     match status {
-        StatusCode::NOT_FOUND => Problem::new(Code::NotFound, format!("there is nothing at {path}; /openapi.json names all paths")),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(Code::MethodNotAllowed, format!("{path} does not take this method; see the header `Allow`"))
-        }
+        StatusCode::NOT_FOUND => Problem::new(
+            Code::NotFound,
+            format!("there is nothing at {path}; /openapi.json names all paths"),
+        ),
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(
+            Code::MethodNotAllowed,
+            format!("{path} does not take this method; see the header `Allow`"),
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, "the body is over the limit"),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(Code::UnsupportedMediaType, "the content type is not taken here"),
-        status if status.is_client_error() => Problem::new(Code::InvalidArgument, "the request's path or headers can't be read"),
-        _ => Problem::new(Code::Internal, "the request met a fault of the manager; its log has more"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Problem::new(Code::UnsupportedMediaType, "the content type is not taken here")
+        }
+        status if status.is_client_error() => {
+            Problem::new(Code::InvalidArgument, "the request's path or headers can't be read")
+        }
+        _ => Problem::new(
+            Code::Internal,
+            "the request met a fault of the manager; its log has more",
+        ),
     }
 }

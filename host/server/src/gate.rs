@@ -24,7 +24,10 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(tokens: &Tokens) -> Self {
-        Self { client: hash(&tokens.client), agent: hash(&tokens.agent) }
+        Self {
+            client: hash(&tokens.client),
+            agent: hash(&tokens.agent),
+        }
     }
 
     fn admits(&self, path: &str, headers: &HeaderMap) -> Result<(), Failure> {
@@ -33,13 +36,23 @@ impl Gate {
         }
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(token) = value.and_then(bearer) else {
-            return Err(Failure::new(Code::Unauthorized, "send the header `Authorization: Bearer TOKEN`"));
+            return Err(Failure::new(
+                Code::Unauthorized,
+                "send the header `Authorization: Bearer TOKEN`",
+            ));
         };
-        let wanted = if path.starts_with(AGENTS) { &self.agent } else { &self.client };
+        let wanted = if path.starts_with(AGENTS) {
+            &self.agent
+        } else {
+            &self.client
+        };
         if same(&hash(token), wanted) {
             Ok(())
         } else {
-            Err(Failure::new(Code::Unauthorized, "the token is not the right one for this manager"))
+            Err(Failure::new(
+                Code::Unauthorized,
+                "the token is not the right one for this manager",
+            ))
         }
     }
 }
@@ -72,7 +85,10 @@ mod tests {
     use super::*;
 
     fn admits(path: &str, authorization: Option<&str>) -> bool {
-        let gate = Gate::new(&Tokens { client: "c".into(), agent: "a".into() });
+        let gate = Gate::new(&Tokens {
+            client: "c".into(),
+            agent: "a".into(),
+        });
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
@@ -83,9 +99,23 @@ mod tests {
     #[test]
     fn everything_but_health_needs_the_right_token() {
         assert!(admits("/healthz", None) && admits("/readyz", None));
-        for path in ["/", "/v1/nodes", "/metrics", "/openapi.json", "/healthz/", "/healthz/..", "/unknown"] {
-            assert!(!admits(path, None) && !admits(path, Some("Bearer x")) && !admits(path, Some("Bearer a")), "{path}");
-            assert!(admits(path, Some("Bearer c")) && admits(path, Some("bearer  c")), "{path}");
+        for path in [
+            "/",
+            "/v1/nodes",
+            "/metrics",
+            "/openapi.json",
+            "/healthz/",
+            "/healthz/..",
+            "/unknown",
+        ] {
+            assert!(
+                !admits(path, None) && !admits(path, Some("Bearer x")) && !admits(path, Some("Bearer a")),
+                "{path}"
+            );
+            assert!(
+                admits(path, Some("Bearer c")) && admits(path, Some("bearer  c")),
+                "{path}"
+            );
         }
         for wrong in ["Basic c", "c", "Bearer", "Bearer ", "Bearer cc"] {
             assert!(!admits("/v1/nodes", Some(wrong)), "{wrong}");

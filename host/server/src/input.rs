@@ -30,7 +30,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Input<T> {
 
 /// Refuses a content type that is not one of these; parameters (`; charset=…`) are not looked at.
 pub(crate) fn content_type(headers: &HeaderMap, taken: &[&str]) -> Answer<()> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if taken.iter().any(|taken| essence.eq_ignore_ascii_case(taken)) {
         return Ok(());
@@ -42,7 +45,10 @@ pub(crate) fn content_type(headers: &HeaderMap, taken: &[&str]) -> Answer<()> {
 
 /// The length that a request says its body has.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok())
+    headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok())
 }
 
 /// Reads a body of at most `limit` bytes into memory. One that says it is longer is refused before any of it is read.
@@ -70,7 +76,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
         let detail = error.into_inner().to_string();
         Failure::fields(Code::MalformedBody, vec![FieldError { pointer, detail }])
     })?;
-    reader.end().map_err(|error| Failure::field(Code::MalformedBody, "", error.to_string()))?;
+    reader
+        .end()
+        .map_err(|error| Failure::field(Code::MalformedBody, "", error.to_string()))?;
     Ok(value)
 }
 
@@ -101,7 +109,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Params<
         let query = Query::<T>::try_from_uri(&parts.uri);
         let wrong = |error: axum::extract::rejection::QueryRejection| {
             let detail = error.body_text();
-            let detail = detail.strip_prefix("Failed to deserialize query string: ").unwrap_or(&detail).to_owned();
+            let detail = detail
+                .strip_prefix("Failed to deserialize query string: ")
+                .unwrap_or(&detail)
+                .to_owned();
             let (pointer, detail) = detail.split_once(": ").unwrap_or(("query", &detail));
             Failure::field(Code::InvalidArgument, pointer, detail)
         };
@@ -118,7 +129,8 @@ impl IfMatch {
     pub(crate) fn check(self, revision: Revision) -> Answer<()> {
         match self.0 {
             Some(wanted) if wanted != revision.0 => {
-                let detail = format!("it has revision {revision} by now, and the change is for {wanted}: look at it again");
+                let detail =
+                    format!("it has revision {revision} by now, and the change is for {wanted}: look at it again");
                 Err(Failure::new(Code::PreconditionFailed, detail))
             }
             _ => Ok(()),
@@ -135,12 +147,17 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let Some(value) = parts.headers.get(header::IF_MATCH) else {
+            return Ok(Self(None));
+        };
         let text = value.to_str().unwrap_or_default().trim();
         if text == "*" {
             return Ok(Self(None));
         }
-        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let bare = text
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'))
+            .unwrap_or(text);
         let wrong = |_| Failure::field(Code::InvalidArgument, "If-Match", "it must be one ETag, like \"42\"");
         bare.parse().map(|revision| Self(Some(revision))).map_err(wrong)
     }
@@ -155,7 +172,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         const NAME: HeaderName = HeaderName::from_static("idempotency-key");
-        let Some(value) = parts.headers.get(NAME) else { return Ok(Self(None)) };
+        let Some(value) = parts.headers.get(NAME) else {
+            return Ok(Self(None));
+        };
         let text = value.to_str().unwrap_or_default();
         if text.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             let detail = format!("it must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} ASCII characters");
@@ -178,12 +197,19 @@ impl Check {
     }
 
     pub(crate) fn wrong(&mut self, pointer: &str, detail: impl Into<String>) {
-        self.errors.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+        self.errors.push(FieldError {
+            pointer: pointer.to_owned(),
+            detail: detail.into(),
+        });
     }
 
     /// All that is wrong, if anything is.
     pub(crate) fn end(self) -> Answer<()> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Failure::fields(Code::InvalidArgument, self.errors)) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::fields(Code::InvalidArgument, self.errors))
+        }
     }
 }
 
@@ -211,6 +237,9 @@ mod tests {
             assert_eq!(failure.0.errors[0].pointer, pointer, "{body}: {:?}", failure.0.errors);
         }
         let deep = format!("{{\"name\":{}", "[".repeat(100_000));
-        assert_eq!(parse::<CreateVolume>(deep.as_bytes()).unwrap_err().0.code, Code::MalformedBody);
+        assert_eq!(
+            parse::<CreateVolume>(deep.as_bytes()).unwrap_err().0.code,
+            Code::MalformedBody
+        );
     }
 }

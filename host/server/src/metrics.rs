@@ -41,11 +41,19 @@ impl Metrics {
         {
             let mut registry = metrics.registry.lock().unwrap_or_else(PoisonError::into_inner);
             let prefix = registry.sub_registry_with_prefix("symphony_http");
-            prefix.register("requests", "Requests answered, by method, route and status", metrics.requests.clone());
+            prefix.register(
+                "requests",
+                "Requests answered, by method, route and status",
+                metrics.requests.clone(),
+            );
             prefix.register("seconds", "Time until an answer began", metrics.seconds.clone());
             prefix.register("connections", "Connections that are open", metrics.connections.clone());
             prefix.register("watches", "Watches that are open", metrics.watches.clone());
-            prefix.register("uploaded_bytes", "Bytes of images taken in", metrics.uploaded_bytes.clone());
+            prefix.register(
+                "uploaded_bytes",
+                "Bytes of images taken in",
+                metrics.uploaded_bytes.clone(),
+            );
         }
         metrics
     }
@@ -60,7 +68,13 @@ impl Metrics {
             Method::DELETE => "DELETE",
             _ => "other",
         };
-        self.requests.get_or_create(&ByRoute { method, route: route.to_owned(), status }).inc();
+        self.requests
+            .get_or_create(&ByRoute {
+                method,
+                route: route.to_owned(),
+                status,
+            })
+            .inc();
         self.seconds.observe(elapsed.as_secs_f64());
     }
 

@@ -23,7 +23,9 @@ use control_socket::ControlSocket;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Others could reach it, and nobody said that they may.
-    #[error("{0} can be reached by others, and tokens go over it in clear; listen on 127.0.0.1, or allow remote clients explicitly")]
+    #[error(
+        "{0} can be reached by others, and tokens go over it in clear; listen on 127.0.0.1, or allow remote clients explicitly"
+    )]
     Remote(SocketAddr),
     /// Without a token anyone would be let in.
     #[error("the {0} token is empty")]
@@ -99,7 +101,10 @@ pub async fn serve(
             return Err(ServeError::EmptyToken(whose));
         }
     }
-    let cannot = |source| ServeError::Listen { address: config.listen, source };
+    let cannot = |source| ServeError::Listen {
+        address: config.listen,
+        source,
+    };
     let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let socket = config.control_socket.as_deref().map(ControlSocket::bind).transpose()?;

@@ -27,13 +27,20 @@ pub(crate) struct Stored<T> {
 
 /// Reads a record, if it is there.
 pub(crate) async fn load<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Answer<Option<Stored<T>>> {
-    let Some(kv) = store.get(&key.into(), None).await? else { return Ok(None) };
-    Ok(Some(Stored { value: record::decode(&kv.value)?, revision: kv.mod_revision }))
+    let Some(kv) = store.get(&key.into(), None).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Stored {
+        value: record::decode(&kv.value)?,
+        revision: kv.mod_revision,
+    }))
 }
 
 /// Reads a record whose key another key tells (from an id to a name).
 pub(crate) async fn load_by_id<T: DeserializeOwned>(store: &dyn Store, id_key: &str) -> Answer<Option<Stored<T>>> {
-    let Some(kv) = store.get(&id_key.into(), None).await? else { return Ok(None) };
+    let Some(kv) = store.get(&id_key.into(), None).await? else {
+        return Ok(None);
+    };
     match std::str::from_utf8(&kv.value) {
         Ok(key) => load(store, key).await,
         Err(_) => Ok(None),
@@ -60,7 +67,8 @@ impl Reference {
 
 /// Reads the project of a path.
 pub(crate) fn project(text: &str) -> Answer<Name> {
-    text.parse().map_err(|error| Failure::field(Code::InvalidArgument, "project", format!("{error}")))
+    text.parse()
+        .map_err(|error| Failure::field(Code::InvalidArgument, "project", format!("{error}")))
 }
 
 /// Which page of a list.
@@ -80,7 +88,11 @@ impl PageQuery {
     fn limit(&self) -> Answer<usize> {
         match self.limit.unwrap_or(PAGE_DEFAULT) {
             limit @ 1..=PAGE_MAX => Ok(limit as usize),
-            _ => Err(Failure::field(Code::InvalidArgument, "limit", format!("it must be 1 to {PAGE_MAX}"))),
+            _ => Err(Failure::field(
+                Code::InvalidArgument,
+                "limit",
+                format!("it must be 1 to {PAGE_MAX}"),
+            )),
         }
     }
 
@@ -92,8 +104,18 @@ impl PageQuery {
     /// The last part of the key after which the page begins.
     fn after(&self) -> Answer<Option<String>> {
         let Some(token) = &self.page_token else { return Ok(None) };
-        let wrong = || Failure::field(Code::InvalidArgument, "page_token", "it is not one that this manager gave");
-        let last = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
+        let wrong = || {
+            Failure::field(
+                Code::InvalidArgument,
+                "page_token",
+                "it is not one that this manager gave",
+            )
+        };
+        let last = URL_SAFE_NO_PAD
+            .decode(token)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(wrong)?;
         let good = !last.is_empty() && last.len() <= 64 && last.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if good { Ok(Some(last)) } else { Err(wrong()) }
     }
@@ -129,7 +151,10 @@ pub(crate) async fn page<T: DeserializeOwned>(
             after = kv.key.strip_prefix(prefix).map(str::to_owned);
             let value = record::decode(&kv.value)?;
             if wanted(&value) {
-                items.push(Stored { value, revision: kv.mod_revision });
+                items.push(Stored {
+                    value,
+                    revision: kv.mod_revision,
+                });
             }
             if items.len() == limit {
                 let more = answer.more || position + 1 < count;
@@ -149,11 +174,19 @@ fn range(prefix: &str, after: Option<&str>, order: Order, limit: usize) -> Range
         (Some(last), Order::Falling) => Keys::between(prefix, format!("{prefix}{last}")),
     };
     let range = Range::new(keys).limit(limit);
-    if order == Order::Falling { range.reverse() } else { range }
+    if order == Order::Falling {
+        range.reverse()
+    } else {
+        range
+    }
 }
 
 fn list<T>(items: Vec<T>, after: Option<String>, revision: Revision) -> List<T> {
-    List { items, next_page_token: after.map(|last| URL_SAFE_NO_PAD.encode(last)), revision: revision.0 }
+    List {
+        items,
+        next_page_token: after.map(|last| URL_SAFE_NO_PAD.encode(last)),
+        revision: revision.0,
+    }
 }
 
 /// The same page with its items in another form.

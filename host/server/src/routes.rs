@@ -16,8 +16,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
-use symphony_api::Problem;
-use utoipa::OpenApi;
+use utoipa::openapi::InfoBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -29,22 +28,12 @@ use crate::gate::guard;
 use crate::input::IfMatch;
 
 /// What the document says of the API as a whole.
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "symphony",
-        description = "A private cloud whose decisions are made by sandboxed components. \
-            Every error is a `Problem`; every write takes `If-Match`; lists come in pages by key.",
-        version = "1",
-        license(name = "Apache-2.0", identifier = "Apache-2.0")
-    ),
-    components(schemas(Problem, symphony_api::v1::Object))
-)]
-struct Document;
+const ABOUT: &str = "A private cloud whose decisions are made by sandboxed components. Every error is a `Problem`; \
+    objects have an `ETag`, and their changes take `If-Match`; lists come in pages by key.";
 
 /// Routes that need a token.
 fn guarded() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::default()
         .routes(routes!(volumes::list, volumes::create))
         .routes(routes!(volumes::show, volumes::patch, volumes::delete))
         .routes(routes!(volumes::explanation))
@@ -68,15 +57,28 @@ fn guarded() -> OpenApiRouter<App> {
 }
 
 fn open() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))
+    OpenApiRouter::default()
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
 }
 
 /// The `OpenAPI` document of the API.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = guarded().into_openapi();
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The token of `client.toml`")).build();
-    document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(bearer));
+    document.info = InfoBuilder::new()
+        .title("symphony")
+        .version("1")
+        .description(Some(ABOUT))
+        .build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The token of `client.toml`"))
+        .build();
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("token", SecurityScheme::Http(bearer));
     document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
     let mut health = open().into_openapi();
     for item in health.paths.paths.values_mut() {
@@ -103,7 +105,9 @@ pub(crate) fn control_socket(app: &App) -> Router {
     let routes = open().routes(routes!(services::list)).routes(routes!(services::remove));
     let (router, _) = routes.split_for_parts();
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
-    router.layer(from_fn_with_state(app.clone(), finish)).with_state(app.clone())
+    router
+        .layer(from_fn_with_state(app.clone(), finish))
+        .with_state(app.clone())
 }
 
 /// What the control socket serves to somebody else: nothing, with the reason.
@@ -112,7 +116,10 @@ pub(crate) fn closed_socket(app: &App) -> Router {
         let detail = "the control socket serves root and the manager's own user alone; use the API with a token";
         crate::failure::Failure::new(symphony_api::Code::Forbidden, detail)
     };
-    Router::new().fallback(refuse).layer(from_fn_with_state(app.clone(), finish)).with_state(app.clone())
+    Router::new()
+        .fallback(refuse)
+        .layer(from_fn_with_state(app.clone(), finish))
+        .with_state(app.clone())
 }
 
 async fn nothing_here() -> StatusCode {
@@ -147,5 +154,8 @@ fn again(precondition: IfMatch) -> Answer<()> {
 
 /// So many things change it at once that the change never got its turn.
 fn crowded() -> crate::failure::Failure {
-    crate::failure::Failure::new(symphony_api::Code::Conflict, "it is changed by others all the time; try again")
+    crate::failure::Failure::new(
+        symphony_api::Code::Conflict,
+        "it is changed by others all the time; try again",
+    )
 }

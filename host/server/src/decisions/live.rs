@@ -30,15 +30,24 @@ impl Decisions for Control {
     }
 
     async fn upload_plugin(&self, bytes: Vec<u8>) -> Result<Plugin, Problem> {
-        self.plugins().upload(bytes).await.map_err(|error| upload_problem(&error))
+        self.plugins()
+            .upload(bytes)
+            .await
+            .map_err(|error| upload_problem(&error))
     }
 
     async fn activate(&self, slot: Slot, digest: Digest, config: &str) -> Result<Activation, Problem> {
-        self.plugins().activate(slot, digest, config).await.map_err(|error| activate_problem(&error))
+        self.plugins()
+            .activate(slot, digest, config)
+            .await
+            .map_err(|error| activate_problem(&error))
     }
 
     async fn rollback(&self, slot: Slot) -> Result<Activation, Problem> {
-        self.plugins().rollback(slot).await.map_err(|error| activate_problem(&error))
+        self.plugins()
+            .rollback(slot)
+            .await
+            .map_err(|error| activate_problem(&error))
     }
 
     fn image_service(&self) -> Option<(Name, String)> {
@@ -50,7 +59,11 @@ impl Decisions for Control {
     }
 
     async fn connect(&self, hello: Hello) -> Result<Box<dyn AgentSession>, String> {
-        let session = self.agents().connect(hello).await.map_err(|refused| refused.to_string())?;
+        let session = self
+            .agents()
+            .connect(hello)
+            .await
+            .map_err(|refused| refused.to_string())?;
         Ok(Box::new(session))
     }
 
@@ -98,7 +111,10 @@ fn activate_problem(error: &ActivateError) -> Problem {
 }
 
 fn write_problem(error: &(dyn std::error::Error + 'static)) -> Problem {
-    match error.source().and_then(|source| source.downcast_ref::<symphony_store::Error>()) {
+    match error
+        .source()
+        .and_then(|source| source.downcast_ref::<symphony_store::Error>())
+    {
         Some(error) => store_problem(error),
         // A write of the loops that found something else than it was decided on.
         None => Problem::new(Code::Conflict, chain(error)),

@@ -37,7 +37,10 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(app: &App) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(app.limits.head_timeout).max_buf_size(HEAD_BYTES_MAX as usize);
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(app.limits.head_timeout)
+            .max_buf_size(HEAD_BYTES_MAX as usize);
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(PING.0)
@@ -76,7 +79,10 @@ impl Connections {
 
     /// Lets requests under way end, and cuts off those that don't in time.
     pub(super) async fn end(self, app: &App) {
-        if tokio::time::timeout(app.limits.drain, self.ending.shutdown()).await.is_err() {
+        if tokio::time::timeout(app.limits.drain, self.ending.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("connections that did not end in time are cut off");
             self.cut.cancel();
         }
@@ -87,7 +93,9 @@ async fn hold<I>(http: &Builder<TokioExecutor>, io: I, router: Router, watcher: 
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = http.serve_connection(TokioIo::new(io), TowerToHyperService::new(router)).into_owned();
+    let connection = http
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router))
+        .into_owned();
     let served = tokio::select! {
         served = watcher.watch(connection) => served,
         () = cut.cancelled() => return,
@@ -120,7 +128,10 @@ pub(super) async fn tcp(listener: TcpListener, router: Router, app: &App) {
 
 /// A client that went away before it was accepted is nothing; a want of files or memory may pass.
 pub(super) async fn pause(error: &io::Error) {
-    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+    if !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
         tracing::warn!(%error, "a connection could not be accepted");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }

@@ -27,18 +27,25 @@ impl ControlSocket {
     /// Makes the socket. It has its rights before it has its name, so there is no moment at which others could open it.
     pub(super) fn bind(path: &Path) -> Result<Self, ServeError> {
         make_room(path)?;
-        let cannot = |source| ServeError::ControlSocket { path: path.to_owned(), source };
+        let cannot = |source| ServeError::ControlSocket {
+            path: path.to_owned(),
+            source,
+        };
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}", std::process::id()));
         let draft = PathBuf::from(draft);
         let _ = fs::remove_file(&draft);
         let listener = UnixListener::bind(&draft).map_err(cannot)?;
-        let named = fs::set_permissions(&draft, fs::Permissions::from_mode(MODE)).and_then(|()| fs::rename(&draft, path));
+        let named =
+            fs::set_permissions(&draft, fs::Permissions::from_mode(MODE)).and_then(|()| fs::rename(&draft, path));
         if let Err(source) = named {
             let _ = fs::remove_file(&draft);
             return Err(cannot(source));
         }
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
     }
 
     /// Serves until the manager stops.
@@ -53,7 +60,11 @@ impl ControlSocket {
             match accepted {
                 Ok((stream, _)) => {
                     let peer = stream.peer_cred().map(|peer| peer.uid());
-                    let router = if peer.as_ref().is_ok_and(|uid| is_trusted(*uid)) { &open } else { &closed };
+                    let router = if peer.as_ref().is_ok_and(|uid| is_trusted(*uid)) {
+                        &open
+                    } else {
+                        &closed
+                    };
                     connections.serve(app, stream, router.clone(), seat);
                 }
                 Err(error) => pause(&error).await,
@@ -79,8 +90,14 @@ fn own_uid() -> u32 {
 
 /// Takes away what an earlier manager left. Anything else that is there stays, and is an error.
 fn make_room(path: &Path) -> Result<(), ServeError> {
-    let taken = |why| ServeError::ControlSocketTaken { path: path.to_owned(), why };
-    let cannot = |source| ServeError::ControlSocket { path: path.to_owned(), source };
+    let taken = |why| ServeError::ControlSocketTaken {
+        path: path.to_owned(),
+        why,
+    };
+    let cannot = |source| ServeError::ControlSocket {
+        path: path.to_owned(),
+        source,
+    };
     let known = match fs::symlink_metadata(path) {
         Ok(known) => known,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -109,7 +126,10 @@ mod tests {
         let path = folder.path().join("control.sock");
         let first = ControlSocket::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert!(matches!(ControlSocket::bind(&path), Err(ServeError::ControlSocketTaken { .. })), "it is in use");
+        assert!(
+            matches!(ControlSocket::bind(&path), Err(ServeError::ControlSocketTaken { .. })),
+            "it is in use"
+        );
         drop(first);
         assert!(!path.exists());
         // What a manager leaves that was killed: a socket that nobody listens on.
@@ -130,7 +150,9 @@ mod tests {
         if std::os::unix::fs::chown(&path, Some(65534), None).is_err() {
             return; // Only root can give a file away.
         }
-        assert!(matches!(ControlSocket::bind(&path), Err(ServeError::ControlSocketTaken { why, .. }) if why.contains("another user")));
+        assert!(
+            matches!(ControlSocket::bind(&path), Err(ServeError::ControlSocketTaken { why, .. }) if why.contains("another user"))
+        );
         assert!(path.exists());
     }
 

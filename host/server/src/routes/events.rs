@@ -22,5 +22,7 @@ pub(super) async fn list(State(app): State<App>, Params(query): Params<PageQuery
         return Err(Failure::field(Code::InvalidArgument, "labels", "events have no labels"));
     }
     let list = page::<Record>(&*app.store, keys::EVENTS, &query, Order::Falling, |_| true).await?;
-    Ok(Json(map_list(list, |event| convert::event(&event.value, event.revision.0))))
+    Ok(Json(map_list(list, |event| {
+        convert::event(&event.value, event.revision.0)
+    })))
 }

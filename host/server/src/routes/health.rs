@@ -21,7 +21,9 @@ pub(super) async fn alive() -> &'static str {
     (status = 503, description = "It does not, and why", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
-    app.decisions.readiness().map_err(|why| Failure::new(Code::NotReady, why))?;
+    app.decisions
+        .readiness()
+        .map_err(|why| Failure::new(Code::NotReady, why))?;
     app.store.status().await?;
     Ok("ok\n")
 }
@@ -35,7 +37,14 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
     let mut text = String::new();
     app.decisions.encode_metrics(&mut text);
     app.metrics.encode(&mut text);
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
 }
 
 /// This document.

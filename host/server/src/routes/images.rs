@@ -67,7 +67,10 @@ pub(super) async fn create(
     request: Request,
 ) -> Answer<Response> {
     let project = project(&project_text)?;
-    content_type(request.headers(), &["application/octet-stream", "application/x-qemu-disk"])?;
+    content_type(
+        request.headers(),
+        &["application/octet-stream", "application/x-qemu-disk"],
+    )?;
     upload::upload(&app, project, &query.name, query.sha256.as_deref(), request).await
 }
 
@@ -79,7 +82,10 @@ pub(super) async fn create(
         (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn show(State(app): State<App>, Path((project_text, name)): Path<(String, String)>) -> Answer<Response> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Path((project_text, name)): Path<(String, String)>,
+) -> Answer<Response> {
     let found = look_up(&*app.store, &project(&project_text)?, &name).await?;
     let stored = found.ok_or_else(|| Failure::missing("image", &name))?;
     Ok(object(StatusCode::OK, &wire(&stored), stored.revision.0))

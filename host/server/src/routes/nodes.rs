@@ -32,7 +32,9 @@ pub(super) async fn list(State(app): State<App>, Params(query): Params<PageQuery
     let wanted = |node: &Record| node.meta.labels.covers(&selector).is_ok();
     let list = page::<Record>(&*app.store, keys::NODES, &query, Order::Rising, wanted).await?;
     let ledgers = ledgers(&*app.store).await?;
-    Ok(Json(map_list(list, |node| convert::node(&node.value, ledgers.get(&node.value.meta.name), node.revision.0))))
+    Ok(Json(map_list(list, |node| {
+        convert::node(&node.value, ledgers.get(&node.value.meta.name), node.revision.0)
+    })))
 }
 
 /// Shows a node, by name or id.
@@ -64,7 +66,10 @@ pub(super) async fn patch(
     Input(body): Input<PatchNode>,
 ) -> Answer<Response> {
     let mut check = Check::default();
-    let labels = body.labels.map(|labels| check.take("/labels", Labels::try_from(labels))).flatten();
+    let labels = body
+        .labels
+        .map(|labels| check.take("/labels", Labels::try_from(labels)))
+        .flatten();
     check.end()?;
     let cordoned = body.spec.and_then(|spec| spec.cordoned);
     for _ in 0..TRIES {
@@ -74,7 +79,11 @@ pub(super) async fn patch(
         let mut told = Vec::new();
         if let Some(labels) = labels.as_ref().filter(|labels| **labels != node.meta.labels) {
             node.meta.labels = labels.clone();
-            told.push(event("relabelled", about("node", &node.meta), "its labels were changed"));
+            told.push(event(
+                "relabelled",
+                about("node", &node.meta),
+                "its labels were changed",
+            ));
         }
         if let Some(cordoned) = cordoned.filter(|cordoned| *cordoned != node.spec.cordoned) {
             node.spec.cordoned = cordoned;
@@ -89,7 +98,9 @@ pub(super) async fn patch(
             return answer(&app, &stored).await;
         }
         let key = keys::node(&node.meta.name);
-        let mut txn = Txn::new().when(Compare::mod_revision(&key, stored.revision)).record(key, &node)?;
+        let mut txn = Txn::new()
+            .when(Compare::mod_revision(&key, stored.revision))
+            .record(key, &node)?;
         for event in &told {
             txn = txn.tell(event)?;
         }
@@ -97,7 +108,14 @@ pub(super) async fn patch(
         let result = app.store.txn(txn).await?;
         symphony_crash::point("api.node.patch.after_commit");
         if result.succeeded {
-            return answer(&app, &Stored { value: node, revision: result.revision }).await;
+            return answer(
+                &app,
+                &Stored {
+                    value: node,
+                    revision: result.revision,
+                },
+            )
+            .await;
         }
         again(precondition)?;
     }
@@ -106,14 +124,21 @@ pub(super) async fn patch(
 
 async fn answer(app: &App, node: &Stored<Record>) -> Answer<Response> {
     let ledger = load::<Ledger>(&*app.store, &keys::ledger(&node.value.meta.name)).await?;
-    let wire = convert::node(&node.value, ledger.as_ref().map(|ledger| &ledger.value), node.revision.0);
+    let wire = convert::node(
+        &node.value,
+        ledger.as_ref().map(|ledger| &ledger.value),
+        node.revision.0,
+    );
     Ok(object(StatusCode::OK, &wire, node.revision.0))
 }
 
 async fn find(store: &dyn Store, name: &str) -> Answer<Stored<Record>> {
     let found = match Reference::parse(name) {
         Some(Reference::Name(name)) => load(store, &keys::node(&name)).await?,
-        Some(Reference::Id(id)) => all(store).await?.into_iter().find(|node| node.value.meta.id.uuid() == id),
+        Some(Reference::Id(id)) => all(store)
+            .await?
+            .into_iter()
+            .find(|node| node.value.meta.id.uuid() == id),
         None => None,
     };
     found.ok_or_else(|| Failure::missing("node", name))
@@ -123,7 +148,10 @@ async fn find(store: &dyn Store, name: &str) -> Answer<Stored<Record>> {
 pub(super) async fn all(store: &dyn Store) -> Answer<Vec<Stored<Record>>> {
     let mut nodes = Vec::new();
     for kv in read_all(store, Range::prefix(keys::NODES), 1000).await?.kvs {
-        nodes.push(Stored { value: record::decode(&kv.value)?, revision: kv.mod_revision });
+        nodes.push(Stored {
+            value: record::decode(&kv.value)?,
+            revision: kv.mod_revision,
+        });
     }
     Ok(nodes)
 }

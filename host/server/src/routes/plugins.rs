@@ -29,7 +29,11 @@ const DIGITS_MIN: usize = 8;
 ))]
 pub(super) async fn list(State(app): State<App>, Params(query): Params<PageQuery>) -> Answer<Json<List<Plugin>>> {
     if query.labels.is_some() {
-        return Err(Failure::field(Code::InvalidArgument, "labels", "plugins have no labels"));
+        return Err(Failure::field(
+            Code::InvalidArgument,
+            "labels",
+            "plugins have no labels",
+        ));
     }
     let list = page::<Record>(&*app.store, keys::PLUGINS, &query, Order::Rising, |_| true).await?;
     let active = active_in(&*app.store).await?;
@@ -47,11 +51,18 @@ pub(super) async fn list(State(app): State<App>, Params(query): Params<PageQuery
 )]
 pub(super) async fn push(State(app): State<App>, request: Request) -> Answer<Response> {
     content_type(request.headers(), &["application/wasm"])?;
-    let busy = |_| Failure::new(Code::TooManyRequests, "as many plugins as may be are being uploaded; try again");
+    let busy = |_| {
+        Failure::new(
+            Code::TooManyRequests,
+            "as many plugins as may be are being uploaded; try again",
+        )
+    };
     let seat = app.seats.plugin_uploads.clone().try_acquire_owned().map_err(busy)?;
     let late = |_| Failure::new(Code::MalformedBody, "the component did not come in time");
     let limit = app.limits.upload_silence;
-    let bytes = tokio::time::timeout(limit, collect(request, COMPONENT_BYTES_MAX)).await.map_err(late)??;
+    let bytes = tokio::time::timeout(limit, collect(request, COMPONENT_BYTES_MAX))
+        .await
+        .map_err(late)??;
     // Goes on to its end when the client goes away, so that nothing is left half taken in.
     let decisions = app.decisions.clone();
     let taking = app.tasks.spawn(async move {
@@ -59,10 +70,18 @@ pub(super) async fn push(State(app): State<App>, request: Request) -> Answer<Res
         drop(seat);
         plugin
     });
-    let failed = |_| Failure::new(Code::Internal, "the upload met a fault of the manager; its log has more");
+    let failed = |_| {
+        Failure::new(
+            Code::Internal,
+            "the upload met a fault of the manager; its log has more",
+        )
+    };
     let plugin = taking.await.map_err(failed)??;
     let stored = load::<Record>(&*app.store, &keys::plugin(&plugin.digest)).await?;
-    let stored = stored.unwrap_or(Stored { value: plugin, revision: symphony_store::Revision::NONE });
+    let stored = stored.unwrap_or(Stored {
+        value: plugin,
+        revision: symphony_store::Revision::NONE,
+    });
     let plugin = wire(&stored, &active_in(&*app.store).await?);
     Ok(object(StatusCode::CREATED, &plugin, plugin.revision))
 }
@@ -108,7 +127,10 @@ pub(super) async fn find(store: &dyn Store, reference: &str) -> Answer<Stored<Re
     for kv in read_all(store, Range::prefix(keys::PLUGINS), 500).await?.kvs {
         let plugin: Record = record::decode(&kv.value)?;
         if is_named(&plugin, reference) {
-            fitting.push(Stored { value: plugin, revision: kv.mod_revision });
+            fitting.push(Stored {
+                value: plugin,
+                revision: kv.mod_revision,
+            });
         }
     }
     // Names and versions may be uploaded again with other bytes: the newest upload is meant. A digest is never guessed.
@@ -120,8 +142,15 @@ pub(super) async fn find(store: &dyn Store, reference: &str) -> Answer<Stored<Re
         [one] => Ok(one.clone()),
         [] => Err(Failure::missing("plugin", reference)),
         several => {
-            let names = several.iter().map(|plugin| plugin.value.digest.short()).collect::<Vec<_>>().join(", ");
-            Err(Failure::new(Code::Conflict, format!("{reference:?} may be any of {names}: write more digits")))
+            let names = several
+                .iter()
+                .map(|plugin| plugin.value.digest.short())
+                .collect::<Vec<_>>()
+                .join(", ");
+            Err(Failure::new(
+                Code::Conflict,
+                format!("{reference:?} may be any of {names}: write more digits"),
+            ))
         }
     }
 }

@@ -52,7 +52,11 @@ pub(super) async fn list(State(app): State<App>) -> Answer<Json<List<Service>>> 
         let services = node.value.status.services.iter();
         items.extend(services.map(|service| convert::service(&node.value, service)));
     }
-    Ok(Json(List { items, next_page_token: None, revision }))
+    Ok(Json(List {
+        items,
+        next_page_token: None,
+        revision,
+    }))
 }
 
 /// Removes a service whose node is gone for good. A service that still has resources is removed by `force` only; what
@@ -71,12 +75,21 @@ pub(super) async fn remove(
 ) -> Answer<Json<Service>> {
     let id = Uuid::try_parse(&id).map_err(|_| Failure::missing("service", &id))?;
     if manager(&app).await?.id == id {
-        return Err(Failure::new(Code::Conflict, "this is the manager that answers; it can't remove itself"));
+        return Err(Failure::new(
+            Code::Conflict,
+            "this is the manager that answers; it can't remove itself",
+        ));
     }
     for _ in 0..TRIES {
         let nodes = nodes::all(&*app.store).await?;
         let found = nodes.into_iter().find_map(|node| {
-            let service = node.value.status.services.iter().find(|service| service.id.uuid() == id).cloned();
+            let service = node
+                .value
+                .status
+                .services
+                .iter()
+                .find(|service| service.id.uuid() == id)
+                .cloned();
             service.map(|service| (node, service))
         });
         let (node, service) = found.ok_or_else(|| Failure::missing("service", &id.to_string()))?;
@@ -116,11 +129,14 @@ async fn uses(store: &dyn Store, node: &Node, role: Role, ledger: Option<&Stored
 fn refuse(node: &Node, role: Role, uses: u64) -> Answer<()> {
     let (name, role) = (&node.meta.name, role.as_str());
     if uses > 0 {
-        let detail = format!("the {role} service of node {name} still has {uses} resources; remove them first, or use force");
+        let detail =
+            format!("the {role} service of node {name} still has {uses} resources; remove them first, or use force");
         return Err(Failure::new(Code::HasResources, detail));
     }
     if node.status.ready.truth == Truth::True {
-        let detail = format!("the agent of node {name} still has a session and would bring it back; stop it first, or use force");
+        let detail = format!(
+            "the agent of node {name} still has a session and would bring it back; stop it first, or use force"
+        );
         return Err(Failure::new(Code::Conflict, detail));
     }
     Ok(())
@@ -143,7 +159,9 @@ fn without(node: &Stored<Node>, id: ServiceId, ledger: Option<&Stored<Ledger>>) 
     let message = "one of its services was removed";
     let told = event("service-removed", about("node", &next.meta), message);
     let txn = if next.status.services.is_empty() && claims == 0 {
-        txn.delete(key).then(symphony_store::Op::Delete { keys: Keys::one(ledger_key) })
+        txn.delete(key).then(symphony_store::Op::Delete {
+            keys: Keys::one(ledger_key),
+        })
     } else {
         txn.record(key, &next)?
     };
@@ -166,8 +184,13 @@ async fn manager(app: &App) -> Answer<Service> {
                 since: known.value.since,
             });
         }
-        let new = Manager { id: ServiceId::new(clock::new_uuid()), since: clock::now() };
-        app.store.txn(Txn::new().when(Compare::absent(&key)).record(key.clone(), &new)?).await?;
+        let new = Manager {
+            id: ServiceId::new(clock::new_uuid()),
+            since: clock::now(),
+        };
+        app.store
+            .txn(Txn::new().when(Compare::absent(&key)).record(key.clone(), &new)?)
+            .await?;
     }
     Err(crowded())
 }

@@ -44,7 +44,12 @@ pub(super) async fn open(State(app): State<App>, request: Request) -> Answer<Res
         Ok(Ok(Some(ToManager::Hello(hello)))) => hello,
         Ok(Ok(_)) => return Err(Failure::new(Code::MalformedBody, "the first frame must be `hello`")),
         Ok(Err(broken)) => return Err(Failure::new(Code::MalformedBody, broken.to_string())),
-        Err(_) => return Err(Failure::new(Code::MalformedBody, "the first frame did not come in time")),
+        Err(_) => {
+            return Err(Failure::new(
+                Code::MalformedBody,
+                "the first frame did not come in time",
+            ));
+        }
     };
     let (frames, answer) = mpsc::channel(QUEUE);
     app.tasks.spawn(hold(app.clone(), hello, lines, frames, seat));

@@ -30,7 +30,11 @@ pub(super) async fn list(State(app): State<App>) -> Answer<Json<List<Slot>>> {
     for slot in Name::ALL {
         items.push(read(&*app.store, slot).await?);
     }
-    Ok(Json(List { items, next_page_token: None, revision }))
+    Ok(Json(List {
+        items,
+        next_page_token: None,
+        revision,
+    }))
 }
 
 /// Shows a slot.
@@ -63,7 +67,11 @@ pub(super) async fn activate(
         Some(_) => return Err(Failure::field(Code::InvalidArgument, "/config", "it must be an object")),
     };
     if config.len() > CONFIG_BYTES_MAX {
-        return Err(Failure::field(Code::InvalidArgument, "/config", format!("it may have {CONFIG_BYTES_MAX} bytes at most")));
+        return Err(Failure::field(
+            Code::InvalidArgument,
+            "/config",
+            format!("it may have {CONFIG_BYTES_MAX} bytes at most"),
+        ));
     }
     let plugin = plugins::find(&*app.store, &body.plugin).await?;
     app.decisions.activate(slot, plugin.value.digest, &config).await?;
@@ -85,7 +93,9 @@ pub(super) async fn rollback(State(app): State<App>, Path((role, kind)): Path<(S
 }
 
 fn parse(role: &str, kind: &str) -> Answer<Name> {
-    format!("{role}/{kind}").parse().map_err(|error| Failure::new(Code::NotFound, format!("{error}")))
+    format!("{role}/{kind}")
+        .parse()
+        .map_err(|error| Failure::new(Code::NotFound, format!("{error}")))
 }
 
 async fn answer(app: &App, slot: Name) -> Answer<Response> {
@@ -98,12 +108,19 @@ async fn read(store: &dyn Store, slot: Name) -> Answer<Slot> {
         return Ok(convert::slot(slot, None, None, 0));
     };
     let label = label(store, &activation.value).await?;
-    Ok(convert::slot(slot, Some(&activation.value), label, activation.revision.0))
+    Ok(convert::slot(
+        slot,
+        Some(&activation.value),
+        label,
+        activation.revision.0,
+    ))
 }
 
 /// `name@version` of what serves.
 pub(super) async fn label(store: &dyn Store, activation: &Activation) -> Answer<Option<String>> {
-    let Some(digest) = activation.active else { return Ok(None) };
+    let Some(digest) = activation.active else {
+        return Ok(None);
+    };
     let plugin = load::<Plugin>(store, &keys::plugin(&digest)).await?;
     Ok(plugin.map(|plugin| format!("{}@{}", plugin.value.name, plugin.value.version)))
 }

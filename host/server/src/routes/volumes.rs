@@ -64,7 +64,11 @@ pub(super) async fn create(
     Input(body): Input<CreateVolume>,
 ) -> Answer<Response> {
     let project = project(&project_text)?;
-    if query.dry_run { create::preview(&app, &project, &body).await } else { create::create(&app, &project, &body, key).await }
+    if query.dry_run {
+        create::preview(&app, &project, &body).await
+    } else {
+        create::create(&app, &project, &body, key).await
+    }
 }
 
 /// Shows a volume, by name or id.
@@ -75,7 +79,10 @@ pub(super) async fn create(
         (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn show(State(app): State<App>, Path((project_text, name)): Path<(String, String)>) -> Answer<Response> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Path((project_text, name)): Path<(String, String)>,
+) -> Answer<Response> {
     let stored = find(&*app.store, &project(&project_text)?, &name).await?;
     Ok(object(StatusCode::OK, &wire(&stored), stored.revision.0))
 }

@@ -61,29 +61,53 @@ pub(super) async fn watch(
 ) -> Answer<Response> {
     let selection = Selection::parse(params.kinds.as_deref(), params.project.as_deref())?;
     let from = resume_from(&headers, params.from)?;
-    let busy = |_| Failure::new(Code::TooManyRequests, "as many watches as may be are open; close one or try again");
+    let busy = |_| {
+        Failure::new(
+            Code::TooManyRequests,
+            "as many watches as may be are open; close one or try again",
+        )
+    };
     let seat = app.seats.watches.clone().try_acquire_owned().map_err(busy)?;
     let newest = app.store.status().await?.revision;
     if let Some(from) = from.filter(|from| *from > newest) {
         let detail = format!("revision {from} has not been written, the newest is {newest}; is it another manager's?");
         return Err(Failure::field(Code::InvalidArgument, "from", detail));
     }
-    let changes = app.store.watch(Watch::prefix("v1/", from.unwrap_or(newest).next()).with_prev_kv()).await?;
+    let changes = app
+        .store
+        .watch(Watch::prefix("v1/", from.unwrap_or(newest).next()).with_prev_kv())
+        .await?;
     let (events, answer) = mpsc::channel(QUEUE);
     let state_at = if from.is_none() { Some(newest) } else { None };
-    let feed = Feed::new(app.clone(), selection, events, Duration::from_secs(WATCH_HEARTBEAT_SECONDS));
+    let feed = Feed::new(
+        app.clone(),
+        selection,
+        events,
+        Duration::from_secs(WATCH_HEARTBEAT_SECONDS),
+    );
     app.tasks.spawn(async move {
         feed.run(state_at, changes).await;
         drop(seat);
     });
     let body = Body::from_stream(ReceiverStream::new(answer).map(Ok::<_, std::convert::Infallible>));
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     Ok((headers, body).into_response())
 }
 
 fn resume_from(headers: &HeaderMap, from: Option<u64>) -> Answer<Option<Revision>> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(from.map(Revision)) };
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(from.map(Revision));
+    };
     let text = value.to_str().unwrap_or_default().trim();
-    let wrong = |_| Failure::field(Code::InvalidArgument, "Last-Event-ID", "it must be the id of an event of a watch");
+    let wrong = |_| {
+        Failure::field(
+            Code::InvalidArgument,
+            "Last-Event-ID",
+            "it must be the id of an event of a watch",
+        )
+    };
     text.parse().map(|revision| Some(Revision(revision))).map_err(wrong)
 }

@@ -33,8 +33,15 @@ pub(super) async fn delete(app: &App, project: &Name, name: &str, precondition: 
         image.meta.deleting_since = Some(clock::now());
         image.meta.generation = image.meta.generation.next();
         let key = keys::image(project, &image.meta.name);
-        let told = event("deletion-requested", about("image", &image.meta), "its end was asked for");
-        let txn = Txn::new().when(Compare::mod_revision(&key, stored.revision)).record(key, &image)?.tell(&told)?;
+        let told = event(
+            "deletion-requested",
+            about("image", &image.meta),
+            "its end was asked for",
+        );
+        let txn = Txn::new()
+            .when(Compare::mod_revision(&key, stored.revision))
+            .record(key, &image)?
+            .tell(&told)?;
         // Two images with the same bytes must not each go because the other one stays.
         let txn = match other(&*app.store, &image).await? {
             Some((other, revision)) => txn.when(Compare::mod_revision(other, revision)),
@@ -47,7 +54,10 @@ pub(super) async fn delete(app: &App, project: &Name, name: &str, precondition: 
         let result = app.store.txn(txn).await?;
         symphony_crash::point("api.image.delete.after_commit");
         if result.succeeded {
-            return Ok(Stored { value: image, revision: result.revision });
+            return Ok(Stored {
+                value: image,
+                revision: result.revision,
+            });
         }
         again(precondition)?;
     }
@@ -56,10 +66,16 @@ pub(super) async fn delete(app: &App, project: &Name, name: &str, precondition: 
 
 /// Another image with the same bytes that stays.
 async fn other(store: &dyn Store, image: &Image) -> Answer<Option<(String, Revision)>> {
-    let uses = store.range(Range::prefix(keys::blob_uses(&image.spec.digest)).limit(OTHERS_MAX)).await?;
+    let uses = store
+        .range(Range::prefix(keys::blob_uses(&image.spec.digest)).limit(OTHERS_MAX))
+        .await?;
     for kv in uses.kvs {
-        let Ok(key) = std::str::from_utf8(&kv.value) else { continue };
-        let Some(other) = load::<Image>(store, key).await? else { continue };
+        let Ok(key) = std::str::from_utf8(&kv.value) else {
+            continue;
+        };
+        let Some(other) = load::<Image>(store, key).await? else {
+            continue;
+        };
         if other.value.meta.id != image.meta.id && !other.value.meta.is_deleting() {
             return Ok(Some((key.to_owned(), other.revision)));
         }
@@ -68,7 +84,9 @@ async fn other(store: &dyn Store, image: &Image) -> Answer<Option<(String, Revis
 }
 
 async fn refuse_if_used(store: &dyn Store, digest: &Digest, name: &str) -> Answer<()> {
-    let uses = store.range(Range::prefix(keys::image_uses(digest)).limit(NAMED_MAX)).await?;
+    let uses = store
+        .range(Range::prefix(keys::image_uses(digest)).limit(NAMED_MAX))
+        .await?;
     if uses.kvs.is_empty() {
         return Ok(());
     }

@@ -42,7 +42,13 @@ pub(super) struct DataPort {
 impl DataPort {
     pub(super) fn new(app: &App, node: Name, data_url: String, upload: UploadId) -> Self {
         let url = format!("{}{UPLOADS_PATH}{upload}", data_url.trim_end_matches('/'));
-        Self { app: app.clone(), node, url, token: app.decisions.data_token(), upload }
+        Self {
+            app: app.clone(),
+            node,
+            url,
+            token: app.decisions.data_token(),
+            upload,
+        }
     }
 
     pub(super) fn node(&self) -> &Name {
@@ -58,11 +64,21 @@ impl DataPort {
         let length = content_length(request.headers());
         let client_fault = Arc::new(OnceLock::new());
         let sent = CancellationToken::new();
-        let pieces = pieces(self.app.clone(), request.into_body().into_data_stream(), client_fault.clone(), sent.clone());
-        let mut put = self.app.data.put(&self.url).bearer_auth(&self.token).body(reqwest::Body::wrap_stream(pieces));
-        if let Some(sha256) = sha256 {
-            put = put.query(&[("sha256", sha256.hex())]);
-        }
+        let pieces = pieces(
+            self.app.clone(),
+            request.into_body().into_data_stream(),
+            client_fault.clone(),
+            sent.clone(),
+        );
+        let digest = sha256
+            .map(|sha256| format!("?sha256={}", sha256.hex()))
+            .unwrap_or_default();
+        let put = self
+            .app
+            .data
+            .put(format!("{}{digest}", self.url))
+            .bearer_auth(&self.token);
+        let mut put = put.body(reqwest::Body::wrap_stream(pieces));
         if let Some(length) = length {
             put = put.header(header::CONTENT_LENGTH, length);
         }
@@ -76,9 +92,10 @@ impl DataPort {
         };
         match answer {
             Ok(response) => self.read(response).await,
-            Err(_) if client_fault.get().is_some() => {
-                Err(Failure::new(Code::MalformedBody, client_fault.get().copied().unwrap_or_default()))
-            }
+            Err(_) if client_fault.get().is_some() => Err(Failure::new(
+                Code::MalformedBody,
+                client_fault.get().copied().unwrap_or_default(),
+            )),
             Err(error) => {
                 tracing::warn!(node = %self.node, error = %chain(&error), "an image service did not take an upload");
                 Err(self.silent("did not take the upload"))
@@ -88,7 +105,12 @@ impl DataPort {
 
     /// Has the node forget the upload. When it can't be reached it keeps the bytes until it looks itself.
     pub(super) async fn give_up(&self) {
-        let delete = self.app.data.delete(&self.url).bearer_auth(&self.token).timeout(GIVE_UP_MAX);
+        let delete = self
+            .app
+            .data
+            .delete(&self.url)
+            .bearer_auth(&self.token)
+            .timeout(GIVE_UP_MAX);
         if let Err(error) = delete.send().await {
             tracing::warn!(node = %self.node, upload = %self.upload, error = %chain(&error), "an upload could not be given up");
         }
@@ -97,7 +119,11 @@ impl DataPort {
     async fn read(&self, mut response: reqwest::Response) -> Answer<Upload> {
         let status = response.status();
         let mut bytes = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|_| self.silent("broke its answer off"))? {
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|_| self.silent("broke its answer off"))?
+        {
             bytes.extend_from_slice(&piece);
             if bytes.len() > ANSWER_BYTES_MAX {
                 return Err(self.silent("gave an answer that is too long"));
@@ -115,13 +141,22 @@ impl DataPort {
             "bad-request" => Failure::new(Code::ImageRefused, error.message),
             _ => {
                 tracing::error!(node = %self.node, code = error.code, error.message, "an image service refused an upload");
-                Failure::new(Code::Internal, format!("the image service of node {} refused the upload: {}", self.node, error.message))
+                Failure::new(
+                    Code::Internal,
+                    format!(
+                        "the image service of node {} refused the upload: {}",
+                        self.node, error.message
+                    ),
+                )
             }
         })
     }
 
     fn silent(&self, what: &str) -> Failure {
-        Failure::new(Code::NoImageService, format!("the image service of node {} {what}", self.node))
+        Failure::new(
+            Code::NoImageService,
+            format!("the image service of node {} {what}", self.node),
+        )
     }
 }
 

@@ -40,7 +40,10 @@ pub(super) async fn upload(
     let (Some(name), sha256) = (name, sha256.flatten()) else {
         return Err(Failure::new(Code::InvalidArgument, "a value is not acceptable"));
     };
-    if load::<Image>(&*app.store, &keys::image(&project, &name)).await?.is_some() {
+    if load::<Image>(&*app.store, &keys::image(&project, &name))
+        .await?
+        .is_some()
+    {
         return Err(taken(&name, &project));
     }
     if content_length(request.headers()) == Some(0) {
@@ -48,9 +51,17 @@ pub(super) async fn upload(
     }
     let service = app.decisions.image_service();
     let (node, data_url) = service.ok_or_else(|| {
-        Failure::new(Code::NoImageService, "no agent with the role `image` has a session; start one and try again")
+        Failure::new(
+            Code::NoImageService,
+            "no agent with the role `image` has a session; start one and try again",
+        )
     })?;
-    let busy = |_| Failure::new(Code::TooManyRequests, "as many images as may be are being uploaded; try again");
+    let busy = |_| {
+        Failure::new(
+            Code::TooManyRequests,
+            "as many images as may be are being uploaded; try again",
+        )
+    };
     let seat = app.seats.uploads.clone().try_acquire_owned().map_err(busy)?;
 
     // Goes on to its end when the client goes away: a whole upload is put on record, half a one is given up.
@@ -61,7 +72,12 @@ pub(super) async fn upload(
         drop(seat);
         taken
     });
-    let failed = |_| Failure::new(Code::Internal, "the upload met a fault of the manager; its log has more");
+    let failed = |_| {
+        Failure::new(
+            Code::Internal,
+            "the upload met a fault of the manager; its log has more",
+        )
+    };
     let stored = taking.await.map_err(failed)??;
     let mut response = object(StatusCode::CREATED, &super::wire(&stored), stored.revision.0);
     let meta = &stored.value.meta;
@@ -94,7 +110,13 @@ async fn take(
         }
     };
     symphony_crash::point("api.image.create.before_commit");
-    let meta = Meta::new(ImageId::new(clock::new_uuid()), project, name, Labels::default(), clock::now());
+    let meta = Meta::new(
+        ImageId::new(clock::new_uuid()),
+        project,
+        name,
+        Labels::default(),
+        clock::now(),
+    );
     let spec = ImageSpec {
         digest: upload.digest,
         stored_bytes: upload.stored_bytes,
@@ -103,14 +125,21 @@ async fn take(
         node: port.node().clone(),
         upload: port.upload(),
     };
-    let image = Image { meta, spec, status: ImageStatus::pending() };
+    let image = Image {
+        meta,
+        spec,
+        status: ImageStatus::pending(),
+    };
     let result = app.store.txn(store_image(&image)?).await?;
     symphony_crash::point("api.image.create.after_commit");
     if !result.succeeded {
         port.give_up().await;
         return Err(taken(&image.meta.name, &image.meta.project));
     }
-    Ok(Stored { value: image, revision: result.revision })
+    Ok(Stored {
+        value: image,
+        revision: result.revision,
+    })
 }
 
 /// What of an upload can be an image.
@@ -124,16 +153,24 @@ fn acceptable(upload: &Upload, sha256: Option<Digest>) -> Answer<Format> {
         return Err(empty());
     }
     if !upload.header.refused.is_empty() {
-        return refused(format!("the image is not whole in itself: {}", upload.header.refused.join("; ")));
+        return refused(format!(
+            "the image is not whole in itself: {}",
+            upload.header.refused.join("; ")
+        ));
     }
     let disk = upload.header.virtual_bytes;
     if disk == 0 || disk > VOLUME_BYTES_MAX {
-        return refused(format!("the image describes a disk of {}, and no volume has that size", Bytes(disk)));
+        return refused(format!(
+            "the image describes a disk of {}, and no volume has that size",
+            Bytes(disk)
+        ));
     }
     match upload.header.format {
         DetectedFormat::Raw => Ok(Format::Raw),
         DetectedFormat::Qcow2 => Ok(Format::Qcow2),
-        DetectedFormat::Unsupported => refused("the image has a format that is not taken; convert it to qcow2 or raw".to_owned()),
+        DetectedFormat::Unsupported => {
+            refused("the image has a format that is not taken; convert it to qcow2 or raw".to_owned())
+        }
     }
 }
 
@@ -142,7 +179,9 @@ fn store_image(image: &Image) -> Answer<Txn> {
     let key = keys::image(&image.meta.project, &image.meta.name);
     let message = format!("{} of {} were taken in", Bytes(image.spec.stored_bytes), digest);
     let txn = Txn::new().when(Compare::absent(&key)).record(key.clone(), image)?;
-    let txn = txn.put(keys::image_id(id), key.as_bytes().to_vec()).put(keys::blob_use(digest, id), key.into_bytes());
+    let txn = txn
+        .put(keys::image_id(id), key.as_bytes().to_vec())
+        .put(keys::blob_use(digest, id), key.into_bytes());
     Ok(txn.tell(&event("created", about("image", &image.meta), message))?)
 }
 
@@ -151,5 +190,9 @@ fn empty() -> Failure {
 }
 
 fn taken(name: &Name, project: &Name) -> Failure {
-    Failure::field(Code::AlreadyExists, "name", format!("there is an image {name} in project {project} already"))
+    Failure::field(
+        Code::AlreadyExists,
+        "name",
+        format!("there is an image {name} in project {project} already"),
+    )
 }

@@ -28,7 +28,11 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(body: BodyDataStream) -> Self {
-        Self { body, buffer: BytesMut::new(), searched: 0 }
+        Self {
+            body,
+            buffer: BytesMut::new(),
+            searched: 0,
+        }
     }
 
     /// The next frame; none at the end. Empty lines are passed over.
@@ -38,7 +42,9 @@ impl Lines {
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
-                return serde_json::from_slice(&line).map(Some).map_err(|error| Broken::Malformed(error.to_string()));
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(|error| Broken::Malformed(error.to_string()));
             }
             match self.body.next().await {
                 Some(Ok(piece)) => self.buffer.extend_from_slice(&piece),
@@ -53,7 +59,11 @@ impl Lines {
         let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
         let Some(end) = end.map(|end| self.searched + end) else {
             self.searched = self.buffer.len();
-            return if self.searched >= FRAME_BYTES_MAX { Err(Broken::TooLong) } else { Ok(None) };
+            return if self.searched >= FRAME_BYTES_MAX {
+                Err(Broken::TooLong)
+            } else {
+                Ok(None)
+            };
         };
         if end >= FRAME_BYTES_MAX {
             return Err(Broken::TooLong);
@@ -83,7 +93,10 @@ mod tests {
             let mut lines = lines(text.chunks(size).map(<[u8]>::to_vec).collect());
             for calls in [1, 2] {
                 let frame = lines.next().await.unwrap().unwrap();
-                assert!(matches!(frame, ToManager::Heartbeat(beat) if beat.calls == calls), "pieces of {size}");
+                assert!(
+                    matches!(frame, ToManager::Heartbeat(beat) if beat.calls == calls),
+                    "pieces of {size}"
+                );
             }
             assert!(lines.next().await.unwrap().is_none());
         }

@@ -32,13 +32,20 @@ pub(super) async fn patch(
         let stored = super::find(&*app.store, project, name).await?;
         precondition.check(stored.revision)?;
         if stored.value.meta.is_deleting() {
-            return Err(Failure::new(Code::Conflict, format!("the volume {name:?} is being deleted")));
+            return Err(Failure::new(
+                Code::Conflict,
+                format!("the volume {name:?} is being deleted"),
+            ));
         }
         let mut volume = stored.value.clone();
         let mut told = Vec::new();
         if let Some(labels) = labels.as_ref().filter(|labels| **labels != volume.meta.labels) {
             volume.meta.labels = labels.clone();
-            told.push(event("relabelled", about("volume", &volume.meta), "its labels were changed"));
+            told.push(event(
+                "relabelled",
+                about("volume", &volume.meta),
+                "its labels were changed",
+            ));
         }
         if let Some(size) = size.filter(|size| *size != volume.spec.size) {
             grow(&*app.store, &mut volume, size).await?;
@@ -56,7 +63,10 @@ pub(super) async fn patch(
         let result = app.store.txn(txn).await?;
         symphony_crash::point("api.volume.patch.after_commit");
         if result.succeeded {
-            return Ok(Stored { value: volume, revision: result.revision });
+            return Ok(Stored {
+                value: volume,
+                revision: result.revision,
+            });
         }
         again(precondition)?;
     }
@@ -65,7 +75,10 @@ pub(super) async fn patch(
 
 fn read(body: &PatchVolume) -> Answer<(Option<Labels>, Option<VolumeSize>)> {
     let mut check = Check::default();
-    let labels = body.labels.as_ref().map(|labels| check.take("/labels", Labels::try_from(labels.clone())));
+    let labels = body
+        .labels
+        .as_ref()
+        .map(|labels| check.take("/labels", Labels::try_from(labels.clone())));
     let size = body.spec.as_ref().and_then(|spec| spec.size.as_ref());
     let size = size.map(|size| check.take("/spec/size", size.volume_size()));
     check.end()?;
@@ -89,15 +102,23 @@ async fn grow(store: &dyn Store, volume: &mut Volume, size: VolumeSize) -> Answe
 /// Refuses at once what could only wait for ever: a placed volume can't go elsewhere for more room. The claim itself is
 /// made by the loops; when room is lost before that, the volume waits as `Resizing`.
 async fn fits(store: &dyn Store, placement: &Placement, size: VolumeSize) -> Answer<()> {
-    let Some(node) = load::<Node>(store, &keys::node(&placement.node)).await? else { return Ok(()) };
-    let Some(pool) = node.value.status.pools.iter().find(|pool| pool.name == placement.pool) else { return Ok(()) };
+    let Some(node) = load::<Node>(store, &keys::node(&placement.node)).await? else {
+        return Ok(());
+    };
+    let Some(pool) = node.value.status.pools.iter().find(|pool| pool.name == placement.pool) else {
+        return Ok(());
+    };
     let ledger = load::<Ledger>(store, &keys::ledger(&placement.node)).await?;
     let claimed = ledger.map_or(0, |ledger| ledger.value.claimed_bytes(&placement.pool));
     let free = pool.capacity_bytes.saturating_sub(claimed);
     let more = size.bytes().saturating_sub(placement.claimed_bytes);
     if more > free {
         let (node, pool) = (&placement.node, &placement.pool);
-        let detail = format!("node {node} has {} free in pool {pool}, and {} more are wanted", Bytes(free), Bytes(more));
+        let detail = format!(
+            "node {node} has {} free in pool {pool}, and {} more are wanted",
+            Bytes(free),
+            Bytes(more)
+        );
         return Err(Failure::field(Code::Unplaceable, "/spec/size", detail));
     }
     Ok(())
@@ -115,12 +136,19 @@ pub(super) async fn delete(app: &App, project: &Name, name: &str, precondition: 
         volume.meta.deleting_since = Some(clock::now());
         // A new goal: agents that are still at work for the old one must not win over it.
         volume.meta.generation = volume.meta.generation.next();
-        let told = event("deletion-requested", about("volume", &volume.meta), "its end was asked for");
+        let told = event(
+            "deletion-requested",
+            about("volume", &volume.meta),
+            "its end was asked for",
+        );
         symphony_crash::point("api.volume.delete.before_commit");
         let result = app.store.txn(replace(&volume, &stored)?.tell(&told)?).await?;
         symphony_crash::point("api.volume.delete.after_commit");
         if result.succeeded {
-            return Ok(Stored { value: volume, revision: result.revision });
+            return Ok(Stored {
+                value: volume,
+                revision: result.revision,
+            });
         }
         again(precondition)?;
     }
@@ -129,5 +157,7 @@ pub(super) async fn delete(app: &App, project: &Name, name: &str, precondition: 
 
 fn replace(volume: &Volume, old: &Stored<Volume>) -> Answer<Txn> {
     let key = keys::volume(&volume.meta.project, &volume.meta.name);
-    Ok(Txn::new().when(Compare::mod_revision(&key, old.revision)).record(key, volume)?)
+    Ok(Txn::new()
+        .when(Compare::mod_revision(&key, old.revision))
+        .record(key, volume)?)
 }

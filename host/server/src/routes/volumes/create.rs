@@ -6,10 +6,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use symphony_api::v1::{CreateVolume, Preview};
 use symphony_api::{Code, Problem, convert};
+use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::place::Request;
 use symphony_core::volume::Volume;
-use symphony_core::keys;
 use symphony_store::{Compare, Txn};
 use utoipa::IntoParams;
 
@@ -35,13 +35,20 @@ pub(crate) struct CreateQuery {
 pub(super) async fn preview(app: &App, project: &Name, body: &CreateVolume) -> Answer<Response> {
     let wanted = Wanted::read(body)?;
     let draft = wanted.draft(&*app.store, project).await?;
-    if load::<Volume>(&*app.store, &keys::volume(project, &wanted.name)).await?.is_some() {
+    if load::<Volume>(&*app.store, &keys::volume(project, &wanted.name))
+        .await?
+        .is_some()
+    {
         return Err(taken(&wanted.name, project));
     }
     let preview = app.decisions.preview(Request::of(&draft.volume)).await?;
     let verdicts = convert::verdicts(&preview.verdicts);
     let Some(chosen) = preview.chosen else {
-        let detail = format!("none of {} candidates takes a volume of {}; it would wait", verdicts.len(), draft.volume.spec.size);
+        let detail = format!(
+            "none of {} candidates takes a volume of {}; it would wait",
+            verdicts.len(),
+            draft.volume.spec.size
+        );
         return Err(Problem::new(Code::Unplaceable, detail).with_verdicts(verdicts).into());
     };
     let preview = Preview {
@@ -71,13 +78,18 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateVolume, key: 
         let draft = wanted.draft(&*app.store, project).await?;
         let mut txn = store_volume(&draft, &volume_key)?;
         if let Some((ticket, compare)) = kept {
-            txn = txn.when(compare).record(ticket.key.clone(), &ticket.answer(&draft.volume))?;
+            txn = txn
+                .when(compare)
+                .record(ticket.key.clone(), &ticket.answer(&draft.volume))?;
         }
         symphony_crash::point("api.volume.create.before_commit");
         let result = app.store.txn(txn).await?;
         symphony_crash::point("api.volume.create.after_commit");
         if result.succeeded {
-            return Ok(created(&Stored { value: draft.volume, revision: result.revision }));
+            return Ok(created(&Stored {
+                value: draft.volume,
+                revision: result.revision,
+            }));
         }
         // Either the name is taken, or the image or the key changed under it: those are looked at again.
         let same_name = load::<Volume>(&*app.store, &volume_key).await?;
@@ -122,5 +134,9 @@ fn created(stored: &Stored<Volume>) -> Response {
 }
 
 fn taken(name: &Name, project: &Name) -> Failure {
-    Failure::field(Code::AlreadyExists, "/name", format!("there is a volume {name} in project {project} already"))
+    Failure::field(
+        Code::AlreadyExists,
+        "/name",
+        format!("there is a volume {name} in project {project} already"),
+    )
 }

@@ -41,10 +41,21 @@ impl<'a> Wanted<'a> {
         let name = check.take("/name", body.name.parse::<Name>());
         let labels = check.take("/labels", Labels::try_from(body.labels.clone()));
         let require = check.take("/spec/require", Labels::try_from(body.spec.require.clone()));
-        let pool = body.spec.pool.as_ref().map(|pool| check.take("/spec/pool", pool.parse::<Name>()));
-        let size = body.spec.size.as_ref().map(|size| check.take("/spec/size", size.volume_size()));
+        let pool = body
+            .spec
+            .pool
+            .as_ref()
+            .map(|pool| check.take("/spec/pool", pool.parse::<Name>()));
+        let size = body
+            .spec
+            .size
+            .as_ref()
+            .map(|size| check.take("/spec/size", size.volume_size()));
         if body.spec.size.is_none() && body.spec.image.is_none() {
-            check.wrong("/spec/size", "a volume needs a size, like \"10GiB\", or an image whose size it takes");
+            check.wrong(
+                "/spec/size",
+                "a volume needs a size, like \"10GiB\", or an image whose size it takes",
+            );
         }
         check.end()?;
         match (name, labels, require) {
@@ -68,14 +79,25 @@ impl<'a> Wanted<'a> {
             None => None,
         };
         let id = VolumeId::new(clock::new_uuid());
-        let meta = Meta::new(id, project.clone(), self.name.clone(), self.labels.clone(), clock::now());
+        let meta = Meta::new(
+            id,
+            project.clone(),
+            self.name.clone(),
+            self.labels.clone(),
+            clock::now(),
+        );
         let spec = VolumeSpec {
             size: self.size_for(image.as_ref().map(|image| &image.value))?,
             pool: self.pool.clone(),
             require: self.require.clone(),
             source: image.as_ref().map(|image| source(&image.value)),
         };
-        let volume = Volume { meta, spec, placement: None, status: VolumeStatus::pending() };
+        let volume = Volume {
+            meta,
+            spec,
+            placement: None,
+            status: VolumeStatus::pending(),
+        };
         let image = image.map(|image| (keys::image(project, &image.value.meta.name), image.revision));
         Ok(Draft { volume, image })
     }
@@ -85,7 +107,13 @@ impl<'a> Wanted<'a> {
         let Some(size) = self.size else {
             // A raw image may end within a sector; its disk does not.
             let whole = disk_bytes.next_multiple_of(SECTOR_BYTES);
-            let wrong = |error| Failure::field(Code::Unprocessable, "/spec/image", format!("the image's disk can't be a volume: {error}"));
+            let wrong = |error| {
+                Failure::field(
+                    Code::Unprocessable,
+                    "/spec/image",
+                    format!("the image's disk can't be a volume: {error}"),
+                )
+            };
             return VolumeSize::try_from(whole).map_err(wrong);
         };
         if size.bytes() < disk_bytes {
@@ -101,12 +129,20 @@ impl<'a> Wanted<'a> {
 async fn usable(store: &dyn Store, project: &Name, image: &str) -> Answer<Stored<Image>> {
     let wrong = |code, detail: String| Failure::field(code, "/spec/image", detail);
     let found = images::look_up(store, project, image).await?;
-    let found = found.ok_or_else(|| wrong(Code::NotFound, format!("there is no image {image:?} in project {project}")))?;
+    let found = found.ok_or_else(|| {
+        wrong(
+            Code::NotFound,
+            format!("there is no image {image:?} in project {project}"),
+        )
+    })?;
     if found.value.meta.is_deleting() {
         return Err(wrong(Code::Conflict, format!("the image {image:?} is being deleted")));
     }
     if found.value.status.phase == ImagePhase::Failed {
-        return Err(wrong(Code::Conflict, format!("the image {image:?} was refused, see its conditions")));
+        return Err(wrong(
+            Code::Conflict,
+            format!("the image {image:?} was refused, see its conditions"),
+        ));
     }
     Ok(found)
 }

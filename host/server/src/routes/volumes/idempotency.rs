@@ -45,7 +45,10 @@ impl Ticket {
         let unwritable = |error: serde_json::Error| Failure::new(Code::Internal, error.to_string());
         let body = serde_json::to_vec(body).map_err(unwritable)?;
         let digest = |bytes: &[u8]| Digest::new(Sha256::digest(bytes).into());
-        Ok(Self { key: keys::idempotency(project, &digest(key.as_bytes())), request: digest(&body) })
+        Ok(Self {
+            key: keys::idempotency(project, &digest(key.as_bytes())),
+            request: digest(&body),
+        })
     }
 
     /// Looks for a kept answer.
@@ -60,11 +63,18 @@ impl Ticket {
             let detail = "this key was used for another request in the last 24 hours";
             return Err(Failure::field(Code::IdempotencyMismatch, "Idempotency-Key", detail));
         }
-        Ok(Replay::Known(Box::new(Stored { value: kept.value.volume, revision: kept.revision })))
+        Ok(Replay::Known(Box::new(Stored {
+            value: kept.value.volume,
+            revision: kept.revision,
+        })))
     }
 
     /// The answer to keep.
     pub(super) fn answer(&self, volume: &Volume) -> Kept {
-        Kept { created_at: clock::now(), request: self.request, volume: volume.clone() }
+        Kept {
+            created_at: clock::now(),
+            request: self.request,
+            volume: volume.clone(),
+        }
     }
 }

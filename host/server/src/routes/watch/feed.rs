@@ -1,6 +1,6 @@
 //! Fills one watch: the state at its start, then every change.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use symphony_api::v1::{Action, Kind, Object};
@@ -56,7 +56,12 @@ impl From<symphony_store::Error> for End {
 
 impl Feed {
     pub(super) fn new(app: App, selection: Selection, events: mpsc::Sender<Bytes>, heartbeat: Duration) -> Self {
-        Self { app, selection, events, heartbeat }
+        Self {
+            app,
+            selection,
+            events,
+            heartbeat,
+        }
     }
 
     /// Runs until the reader goes, the manager stops, or the store can't go on.
@@ -80,12 +85,24 @@ impl Feed {
         if let Some(revision) = state_at {
             self.state(revision).await?;
         }
+        let mut told_at = Instant::now();
         loop {
             match tokio::time::timeout(self.heartbeat, changes.next()).await {
-                Ok(Some(batch)) => self.batch(batch?).await?,
+                Ok(Some(batch)) => {
+                    let batch = batch?;
+                    let told = self.batch(&batch).await?;
+                    // A mark of progress is passed on; and when much happens that is not watched, one is made now and
+                    // then, so that a quiet watch neither seems dead nor falls behind compaction.
+                    if !told && (batch.events.is_empty() || told_at.elapsed() >= self.heartbeat) {
+                        self.send(sse::bookmark(batch.revision)).await?;
+                    } else if !told {
+                        continue;
+                    }
+                }
                 Ok(None) => return Err(End::Over),
                 Err(_) => self.send(sse::heartbeat()).await?,
             }
+            told_at = Instant::now();
         }
     }
 
@@ -101,18 +118,23 @@ impl Feed {
                         self.change(Action::Put, &object, None).await?;
                     }
                 }
-                let Some(last) = page.kvs.last().filter(|_| page.more) else { break };
+                let Some(last) = page.kvs.last().filter(|_| page.more) else {
+                    break;
+                };
                 range.keys = range.keys.after(&last.key);
             }
         }
         self.send(sse::bookmark(revision)).await
     }
 
-    /// All changes of one revision. The last of them has the id, so that a resumed watch misses none of the others.
-    async fn batch(&self, batch: WatchBatch) -> Result<(), End> {
+    /// All changes of one revision; whether there were any to tell. The last of them has the id, so that a resumed watch
+    /// misses none of the others.
+    async fn batch(&self, batch: &WatchBatch) -> Result<bool, End> {
         let mut told = Vec::new();
         for event in &batch.events {
-            let Some(kind) = event.key().as_str().and_then(|key| self.selection.kind_of(key)) else { continue };
+            let Some(kind) = event.key().as_str().and_then(|key| self.selection.kind_of(key)) else {
+                continue;
+            };
             let change = match event {
                 Event::Put { kv, .. } => Some((Action::Put, kv)),
                 Event::Delete { prev, .. } => prev.as_ref().map(|prev| (Action::Delete, prev)),
@@ -124,10 +146,10 @@ impl Feed {
         }
         let last = told.len().saturating_sub(1);
         for (position, (action, object)) in told.iter().enumerate() {
-            self.change(*action, object, (position == last).then_some(batch.revision)).await?;
+            self.change(*action, object, (position == last).then_some(batch.revision))
+                .await?;
         }
-        // The store's mark of progress is passed on, so that a quiet watch does not fall behind compaction.
-        if batch.events.is_empty() { self.send(sse::bookmark(batch.revision)).await } else { Ok(()) }
+        Ok(!told.is_empty())
     }
 
     async fn change(&self, action: Action, object: &Object, id: Option<Revision>) -> Result<(), End> {
@@ -151,11 +173,18 @@ impl Feed {
                 let volume = record::decode::<Volume>(&kv.value)?;
                 Some(Object::Volume(Box::new(convert::volume(&volume, revision))))
             }
-            Kind::Image => Some(Object::Image(convert::image(&record::decode::<Image>(&kv.value)?, revision))),
+            Kind::Image => Some(Object::Image(convert::image(
+                &record::decode::<Image>(&kv.value)?,
+                revision,
+            ))),
             Kind::Node => {
                 let node = record::decode::<Node>(&kv.value)?;
                 let ledger = load::<Ledger>(&*self.app.store, &keys::ledger(&node.meta.name)).await?;
-                Some(Object::Node(convert::node(&node, ledger.as_ref().map(|ledger| &ledger.value), revision)))
+                Some(Object::Node(convert::node(
+                    &node,
+                    ledger.as_ref().map(|ledger| &ledger.value),
+                    revision,
+                )))
             }
             Kind::Plugin => {
                 let plugin = record::decode::<Plugin>(&kv.value)?;
@@ -166,7 +195,12 @@ impl Feed {
             Kind::Slot => {
                 let activation = record::decode::<Activation>(&kv.value)?;
                 let label = slots::label(&*self.app.store, &activation).await?;
-                Some(Object::Slot(convert::slot(activation.slot, Some(&activation), label, revision)))
+                Some(Object::Slot(convert::slot(
+                    activation.slot,
+                    Some(&activation),
+                    label,
+                    revision,
+                )))
             }
             Kind::Event => {
                 let event = record::decode::<EventRecord>(&kv.value)?;

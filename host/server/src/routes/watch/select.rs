@@ -27,7 +27,9 @@ pub(super) struct Selection {
 impl Selection {
     pub(super) fn parse(kinds: Option<&str>, project: Option<&str>) -> Answer<Self> {
         let wrong = |error| Failure::field(Code::InvalidArgument, "project", format!("{error}"));
-        let project = project.map(|project| project.parse::<Name>().map_err(wrong)).transpose()?;
+        let project = project
+            .map(|project| project.parse::<Name>().map_err(wrong))
+            .transpose()?;
         let kinds = match kinds {
             None | Some("") => WATCHED.iter().map(|(kind, _)| *kind).collect(),
             Some(kinds) => kinds.split(',').map(kind).collect::<Answer<Vec<Kind>>>()?,
@@ -37,10 +39,19 @@ impl Selection {
 
     /// Where the watched kinds are, for the state at the start.
     pub(super) fn prefixes(&self) -> impl Iterator<Item = (Kind, String)> {
-        WATCHED.iter().filter(|(kind, _)| self.kinds.contains(kind)).map(|(kind, prefix)| {
-            let own = self.project.as_ref().filter(|_| matches!(kind, Kind::Volume | Kind::Image));
-            (*kind, own.map_or_else(|| (*prefix).to_owned(), |project| format!("{prefix}{project}/")))
-        })
+        WATCHED
+            .iter()
+            .filter(|(kind, _)| self.kinds.contains(kind))
+            .map(|(kind, prefix)| {
+                let own = self
+                    .project
+                    .as_ref()
+                    .filter(|_| matches!(kind, Kind::Volume | Kind::Image));
+                (
+                    *kind,
+                    own.map_or_else(|| (*prefix).to_owned(), |project| format!("{prefix}{project}/")),
+                )
+            })
     }
 
     /// The kind of a key, when it is watched.
@@ -48,7 +59,10 @@ impl Selection {
         let (kind, prefix) = WATCHED.iter().find(|(_, prefix)| key.starts_with(prefix))?;
         let rest = &key[prefix.len()..];
         let of_tenant = matches!(kind, Kind::Volume | Kind::Image);
-        let own = self.project.as_ref().is_none_or(|own| !of_tenant || rest.split('/').next() == Some(own.as_str()));
+        let own = self
+            .project
+            .as_ref()
+            .is_none_or(|own| !of_tenant || rest.split('/').next() == Some(own.as_str()));
         (own && self.kinds.contains(kind)).then_some(*kind)
     }
 
@@ -63,8 +77,20 @@ impl Selection {
 
 fn kind(text: &str) -> Answer<Kind> {
     let found = WATCHED.iter().find(|(kind, _)| kind.plural() == text.trim());
-    let known = || WATCHED.iter().map(|(kind, _)| kind.plural()).collect::<Vec<_>>().join(", ");
-    let unknown = || Failure::field(Code::InvalidArgument, "kinds", format!("{text:?} can't be watched; there are {}", known()));
+    let known = || {
+        WATCHED
+            .iter()
+            .map(|(kind, _)| kind.plural())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let unknown = || {
+        Failure::field(
+            Code::InvalidArgument,
+            "kinds",
+            format!("{text:?} can't be watched; there are {}", known()),
+        )
+    };
     found.map(|(kind, _)| *kind).ok_or_else(unknown)
 }
 

@@ -18,7 +18,9 @@ pub(super) fn change(action: Action, object: &Object, id: Option<Revision>) -> R
 
 /// All up to this revision was told.
 pub(super) fn bookmark(revision: Revision) -> Bytes {
-    Bytes::from(format!("event: bookmark\nid: {revision}\ndata: {{\"revision\":{revision}}}\n\n"))
+    Bytes::from(format!(
+        "event: bookmark\nid: {revision}\ndata: {{\"revision\":{revision}}}\n\n"
+    ))
 }
 
 /// The end of a watch, and why.

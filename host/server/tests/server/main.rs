@@ -1,0 +1,15 @@
+//! A real server on loopback over the embedded store, asked as clients and agents ask it. The loops behind it are
+//! simulated: what is placed, compiled and run is the affair of other tests.
+
+mod control_socket;
+mod doors;
+mod harness;
+mod images;
+mod lists;
+mod nodes;
+mod openapi;
+mod plugins;
+mod sessions;
+mod simulated;
+mod volumes;
+mod watches;

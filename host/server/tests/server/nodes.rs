@@ -1,0 +1,151 @@
+//! Nodes and services.
+
+use reqwest::Method;
+use serde_json::json;
+use symphony_api::Code;
+use symphony_api::v1::{PatchNode, PatchNodeSpec, ServiceStatus};
+use symphony_core::condition::Truth;
+use symphony_core::place::Ledger;
+use symphony_core::{keys, record};
+use symphony_store::StoreExt as _;
+
+use crate::harness::Harness;
+
+fn cordon(cordoned: bool) -> PatchNode {
+    PatchNode {
+        labels: None,
+        spec: Some(PatchNodeSpec {
+            cordoned: Some(cordoned),
+        }),
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_shown_with_its_claims_and_can_be_cordoned() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let record_of = harness.add_node("n1", Truth::True).await;
+    claim(&harness, "n1", 4 << 30).await;
+    let node = client.node("n1").await.unwrap();
+    assert_eq!(
+        (node.status.pools[0].claimed_bytes, node.status.pools[0].free_bytes),
+        (4 << 30, 6 << 30)
+    );
+    assert!(node.status.schedulable);
+    assert_eq!(client.node(&record_of.meta.id.to_string()).await.unwrap(), node);
+    assert_eq!(client.all_nodes(Some("zone=a")).await.unwrap(), [node.clone()]);
+    assert!(client.all_nodes(Some("zone=b")).await.unwrap().is_empty());
+
+    let cordoned = client
+        .patch_node("n1", &cordon(true), Some(node.meta.revision))
+        .await
+        .unwrap();
+    assert!(cordoned.spec.cordoned && !cordoned.status.schedulable);
+    let stale = client
+        .patch_node("n1", &cordon(false), Some(node.meta.revision))
+        .await
+        .unwrap_err();
+    assert_eq!(stale.code(), Some(Code::PreconditionFailed));
+    assert_eq!(
+        client.patch_node("n1", &cordon(true), None).await.unwrap(),
+        cordoned,
+        "nothing to change"
+    );
+    assert_eq!(
+        client.events(&Default::default()).await.unwrap().items[0].reason,
+        "cordoned"
+    );
+    client.patch_node("n1", &cordon(false), None).await.unwrap();
+    for body in [
+        json!({"spec": {"drained": true}}),
+        json!({"name": "x"}),
+        json!({"spec": {"cordoned": "yes"}}),
+    ] {
+        harness
+            .refused(harness.ask(Method::PATCH, "/v1/nodes/n1").json(&body))
+            .await
+            .is(Code::MalformedBody);
+    }
+    let label = json!({"labels": {"a": "ä"}});
+    harness
+        .refused(harness.ask(Method::PATCH, "/v1/nodes/n1").json(&label))
+        .await
+        .at(Code::InvalidArgument, "/labels");
+    harness
+        .refused(harness.ask(Method::GET, "/v1/nodes/n2"))
+        .await
+        .is(Code::NotFound);
+    harness.stop().await;
+}
+
+async fn claim(harness: &Harness, node: &str, bytes: u64) {
+    let mut ledger = Ledger::default();
+    ledger.claim(&"fast".parse().unwrap(), bytes, 10 << 30).unwrap();
+    harness
+        .store
+        .put(keys::ledger(&node.parse().unwrap()), record::encode(&ledger).unwrap())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_service_goes_when_nothing_needs_it() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    harness.add_node("n1", Truth::True).await;
+    harness.add_node("n2", Truth::Unknown).await;
+    let services = client.services().await.unwrap().items;
+    let roles: Vec<_> = services
+        .iter()
+        .map(|service| format!("{} {}", service.node, service.role))
+        .collect();
+    assert_eq!(roles, ["m1 manager", "n1 block", "n1 image", "n2 block", "n2 image"]);
+    assert_eq!(
+        (services[1].status, services[3].status),
+        (ServiceStatus::Up, ServiceStatus::Unknown)
+    );
+    assert_eq!(
+        client.services().await.unwrap().items[0].id,
+        services[0].id,
+        "the manager keeps its id"
+    );
+
+    let remove =
+        |n: usize, query: &str| harness.ask(Method::DELETE, &format!("/v1/services/{}{query}", services[n].id));
+    harness.refused(remove(0, "?force=true")).await.is(Code::Conflict);
+    harness.refused(remove(1, "")).await.is(Code::Conflict);
+    claim(&harness, "n2", 1 << 30).await;
+    harness.refused(remove(3, "")).await.is(Code::HasResources);
+    for id in ["nope", "0193a5c0-7e1a-7000-8000-000000000000"] {
+        harness
+            .refused(harness.ask(Method::DELETE, &format!("/v1/services/{id}")))
+            .await
+            .is(Code::NotFound);
+    }
+    // By force the service goes, and what is claimed stays claimed.
+    let id = services[3].id.to_string();
+    assert_eq!(client.remove_service(&id, true).await.unwrap().role, "block");
+    assert!(
+        client.node("n2").await.unwrap().status.pools.is_empty(),
+        "nothing is placed there any more"
+    );
+    client.remove_service(&services[4].id.to_string(), false).await.unwrap();
+    assert!(
+        client.node("n2").await.unwrap().status.services.is_empty(),
+        "claims keep the node"
+    );
+    // Without claims the node goes with its last service.
+    harness.add_node("n3", Truth::False).await;
+    for service in client
+        .services()
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .filter(|service| service.node == "n3")
+    {
+        client.remove_service(&service.id.to_string(), false).await.unwrap();
+    }
+    assert_eq!(client.node("n3").await.unwrap_err().code(), Some(Code::NotFound));
+    harness.stop().await;
+}

@@ -1,0 +1,98 @@
+//! The document: committed, whole, and true about who is let in.
+
+use std::path::PathBuf;
+
+use reqwest::Method;
+use symphony_api::Code;
+
+use crate::harness::{AGENT_TOKEN, CLIENT_TOKEN, Harness};
+
+/// Every route of the document, with its parameters filled in.
+fn routes() -> Vec<(Method, String)> {
+    let document = serde_json::to_value(symphony_server::openapi()).unwrap();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path = path
+            .replace("{role}", "scheduler")
+            .replace("{kind}", "volume")
+            .replace('{', "")
+            .replace('}', "");
+        for method in item.as_object().unwrap().keys() {
+            if let Ok(method) = Method::from_bytes(method.to_uppercase().as_bytes())
+                && !method.is_safe() | (method == Method::GET)
+            {
+                routes.push((method, path.clone()));
+            }
+        }
+    }
+    assert!(routes.len() >= 28, "{routes:?}");
+    routes
+}
+
+#[test]
+fn the_committed_document_is_the_one_that_is_served() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../api/openapi.json");
+    let document = symphony_server::openapi().to_pretty_json().unwrap() + "\n";
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(&path, &document).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == document,
+        "host/api/openapi.json is out of date: run UPDATE_OPENAPI=1 cargo test -p symphony-server --test server openapi"
+    );
+}
+
+#[tokio::test]
+async fn every_route_but_health_needs_the_right_token() {
+    let harness = Harness::start().await;
+    for (method, path) in routes() {
+        if ["/healthz", "/readyz"].contains(&path.as_str()) {
+            let response = harness.bare(method, &path).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{path}");
+            continue;
+        }
+        let for_others = if path.starts_with("/agent/") {
+            CLIENT_TOKEN
+        } else {
+            AGENT_TOKEN
+        };
+        let none = harness.bare(method.clone(), &path);
+        let wrong = harness.bare(method.clone(), &path).bearer_auth("wrong");
+        let others = harness.bare(method.clone(), &path).bearer_auth(for_others);
+        for request in [none, wrong, others] {
+            let problem = harness.refused(request).await.is(Code::Unauthorized);
+            assert_eq!(problem.instance, path, "{method}");
+        }
+    }
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn the_document_is_served_and_describes_problems() {
+    let harness = Harness::start().await;
+    let (_, document) = crate::harness::json(harness.ask(Method::GET, "/openapi.json")).await;
+    assert_eq!(document, serde_json::to_value(symphony_server::openapi()).unwrap());
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for schema in [
+        "Problem",
+        "Volume",
+        "Image",
+        "Node",
+        "Plugin",
+        "Slot",
+        "Event",
+        "Service",
+        "Object",
+        "Explanation",
+        "Preview",
+    ] {
+        assert!(schemas.contains_key(schema), "{schema}: {:?}", schemas.keys());
+    }
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name} is referred to and missing");
+    }
+    harness.stop().await;
+}
