@@ -1,5 +1,6 @@
 //! `cargo xtask`: what this repository is built, tried and shown with. Each verb is a module of its own.
 
+mod bench;
 mod demo;
 mod lint;
 mod plugins;
@@ -29,6 +30,8 @@ enum Verb {
         #[arg(long)]
         only_tests: bool,
     },
+    /// Sets up, builds in release mode, and measures the figures that the project gives of itself.
+    Bench(bench::Arguments),
     /// Checks format, clippy and documentation.
     Lint,
     /// Builds the first-party components into `target/plugins/`, where `symphony` embeds them from.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test { only_tests } => test::run(only_tests),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Plugins(arguments) => plugins::run(&arguments),
     };

@@ -1,0 +1,88 @@
+//! `symphony-bench`: measures the figures that the project gives of itself, and prints them with their aims.
+//!
+//! `cargo xtask bench` builds everything in release mode and runs this. A missed aim is printed, never a failure: figures
+//! are for reading, tests are for failing. Whatever can be is measured as a ratio within one run, the two sides taking
+//! turns, so that a busy machine slows both.
+
+mod cloud;
+mod create;
+mod durable;
+mod figure;
+mod memory;
+mod place;
+mod report;
+mod timing;
+mod write;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use figure::{Figure, Values, Wanted};
+
+/// Measures symphony.
+#[derive(Parser)]
+struct Arguments {
+    /// Also write the figures to this file: an object with a number for each name.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure this one, or those below it (`place.scan`); may be given several times. All when absent.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
+/// All that can be measured, in the order in which it is.
+fn figures() -> impl Iterator<Item = &'static Figure> {
+    let all: [&'static [Figure]; 5] = [
+        &place::FIGURES,
+        &memory::FIGURES,
+        &create::FIGURES,
+        &durable::FIGURES,
+        &write::FIGURES,
+    ];
+    all.into_iter().flatten()
+}
+
+fn main() -> ExitCode {
+    // The sandbox compiles components in a child that is this program again.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == symphony_runtime::compile::CHILD_ARGUMENT)
+    {
+        return symphony_runtime::compile::child_main();
+    }
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let wanted = Wanted::new(&arguments.only, figures())?;
+    let mut values = Values::default();
+    place::measure(&wanted, &mut values).await?;
+    if wanted.any(&memory::FIGURES) {
+        memory::measure(&mut values).await?;
+    }
+    if wanted.any(&create::FIGURES) {
+        create::measure(&mut values).await?;
+    }
+    if wanted.any(&durable::FIGURES) {
+        durable::measure(&mut values).await?;
+    }
+    if wanted.any(&write::FIGURES) {
+        write::measure(&mut values).await?;
+    }
+    let shown: Vec<&Figure> = figures().filter(|figure| wanted.has(figure)).collect();
+    report::table(&shown, &values)?;
+    match &arguments.json {
+        Some(file) => report::json(file, &shown, &values),
+        None => Ok(()),
+    }
+}
