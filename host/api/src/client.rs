@@ -9,7 +9,8 @@ mod upload;
 mod verbs;
 mod watch;
 
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub use watch::{Watch, WatchQuery};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept: less than servers do, so that none is used that is just being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take that is neither an upload nor a watch.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -54,16 +57,20 @@ impl Client {
     /// Makes a client. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the address is not of the form `http://HOST:PORT`.
+    /// When the address is not of the form `http://HOST:PORT`, or the socket is not there or somebody else's.
     pub fn new(endpoint: &Endpoint, token: Option<&str>, project: &str) -> Result<Self, ClientError> {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("symphony/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         let (builder, base) = match endpoint {
             Endpoint::Http(address) => (builder, parse_address(address)?),
             // The host is not looked at: the socket is where everything goes.
-            Endpoint::Socket(path) => (builder.unix_socket(path.as_path()), "http://localhost".to_owned()),
+            Endpoint::Socket(path) => {
+                own_socket(path)?;
+                (builder.unix_socket(path.as_path()), "http://localhost".to_owned())
+            }
         };
         let http = builder
             .build()
@@ -87,6 +94,21 @@ impl Client {
     pub fn project(&self) -> &str {
         &self.project
     }
+}
+
+/// Refuses a socket that somebody else made: they would see what is asked, and could answer anything.
+fn own_socket(path: &Path) -> Result<(), ClientError> {
+    let known = std::fs::metadata(path).map_err(|source| ClientError::Socket {
+        path: path.to_owned(),
+        source,
+    })?;
+    if !known.file_type().is_socket() {
+        return Err(ClientError::NoSocket(path.to_owned()));
+    }
+    if known.uid() != 0 && known.uid() != rustix::process::geteuid().as_raw() {
+        return Err(ClientError::ForeignSocket(path.to_owned()));
+    }
+    Ok(())
 }
 
 fn parse_address(address: &str) -> Result<String, ClientError> {
@@ -122,5 +144,24 @@ mod tests {
         let client = Client::new(&Endpoint::Http("http://127.0.0.1:1/".into()), Some("secret"), "p").unwrap();
         assert_eq!(client.address(), "http://127.0.0.1:1");
         assert!(!format!("{client:?}").contains("secret"));
+    }
+
+    #[test]
+    fn only_an_own_socket_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = |path: &Path| Client::new(&Endpoint::Socket(path.to_owned()), None, "p");
+        let path = folder.path().join("s");
+        assert!(matches!(client(&path), Err(ClientError::Socket { .. })));
+        std::fs::write(folder.path().join("f"), "").unwrap();
+        assert!(matches!(
+            client(&folder.path().join("f")),
+            Err(ClientError::NoSocket(_))
+        ));
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(client(&path).is_ok());
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_ok() {
+            assert!(matches!(client(&path), Err(ClientError::ForeignSocket(_))));
+        }
     }
 }

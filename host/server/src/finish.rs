@@ -13,6 +13,7 @@ use symphony_api::{Code, Problem};
 
 use crate::app::App;
 use crate::failure::{Failure, problem_response};
+use crate::linger::linger;
 
 /// Names a request in answers and in the log; taken from the client when it gives one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,7 +31,7 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
         .map_or("", |path| path.as_str())
         .to_owned();
     let begun = Instant::now();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answer = AssertUnwindSafe(next.run(linger(request))).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_| {
         tracing::error!(%method, path, request_id = id, "a handler panicked");
         Failure::new(

@@ -1,5 +1,7 @@
 //! What comes in: bodies, queries and headers, each with a limit, and each refused with the place that is wrong.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -22,9 +24,12 @@ impl<T: DeserializeOwned> FromRequest<App> for Input<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         content_type(request.headers(), &["application/json", "application/merge-patch+json"])?;
         let limit = JSON_BODY_BYTES_MAX as u64;
-        let body = tokio::time::timeout(app.limits.body_timeout, collect(request, limit)).await;
-        let late = |_| Failure::new(Code::MalformedBody, "the body did not come in time");
-        parse(&body.map_err(late)??).map(Self)
+        let body = tokio::time::timeout(
+            app.limits.body_timeout,
+            collect(request, limit, app.limits.body_timeout),
+        )
+        .await;
+        parse(&body.map_err(|_| late())??).map(Self)
     }
 }
 
@@ -51,15 +56,20 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
         .and_then(|value| value.parse().ok())
 }
 
-/// Reads a body of at most `limit` bytes into memory. One that says it is longer is refused before any of it is read.
-pub(crate) async fn collect(request: Request, limit: u64) -> Answer<Bytes> {
+fn late() -> Failure {
+    Failure::new(Code::MalformedBody, "the body did not come in time")
+}
+
+/// Reads a body of at most `limit` bytes into memory, as long as it is not silent for too long. One that says that it is
+/// longer is refused before any of it is read.
+pub(crate) async fn collect(request: Request, limit: u64, silence: Duration) -> Answer<Bytes> {
     let over = || Failure::new(Code::TooLarge, format!("the body may have {limit} bytes at most"));
     if content_length(request.headers()).is_some_and(|length| length > limit) {
         return Err(over());
     }
     let mut stream = Body::into_data_stream(request.into_body());
     let mut bytes = BytesMut::new();
-    while let Some(piece) = stream.next().await {
+    while let Some(piece) = tokio::time::timeout(silence, stream.next()).await.map_err(|_| late())? {
         let piece = piece.map_err(|_| Failure::new(Code::MalformedBody, "the body broke off"))?;
         if bytes.len() as u64 + piece.len() as u64 > limit {
             return Err(over());

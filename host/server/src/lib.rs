@@ -22,6 +22,7 @@ mod failure;
 mod finish;
 mod gate;
 mod input;
+mod linger;
 mod metrics;
 mod net;
 mod reading;

@@ -87,6 +87,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         }
     }
     document.merge(health);
+    // A function's name is unique among those of its kind only.
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+            operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}"));
+        }
+    }
     document
 }
 

@@ -1,5 +1,7 @@
 //! What can go wrong for a client.
 
+use std::path::PathBuf;
+
 use crate::problem::{Code, Problem};
 
 /// Why a verb failed.
@@ -33,6 +35,21 @@ pub enum ClientError {
     /// The address is not one.
     #[error("{0:?} is not an address; write http://HOST:PORT")]
     Address(String),
+    /// The control socket can't be reached.
+    #[error("the control socket {} can't be reached; is the manager running?", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is something else at the path of the control socket.
+    #[error("{} is not a socket", .0.display())]
+    NoSocket(PathBuf),
+    /// The control socket is neither root's nor the caller's own.
+    #[error("the control socket {} belongs to another user, and is not used for that reason", .0.display())]
+    ForeignSocket(PathBuf),
     /// A watch said nothing for too long, or ended, again and again.
     #[error("the watch was lost and could not be resumed")]
     WatchLost,

@@ -8,6 +8,7 @@ use super::{Event, Image, Kind, Node, Plugin, Slot, Volume};
 /// An object of any kind: `{"kind": …, "object": …}`, the data of a watch's events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", content = "object", rename_all = "snake_case")]
+#[schema(as = WatchedObject)]
 pub enum Object {
     /// A volume.
     Volume(Box<Volume>),

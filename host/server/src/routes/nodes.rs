@@ -68,8 +68,7 @@ pub(super) async fn patch(
     let mut check = Check::default();
     let labels = body
         .labels
-        .map(|labels| check.take("/labels", Labels::try_from(labels)))
-        .flatten();
+        .and_then(|labels| check.take("/labels", Labels::try_from(labels)));
     check.end()?;
     let cordoned = body.spec.and_then(|spec| spec.cordoned);
     for _ in 0..TRIES {

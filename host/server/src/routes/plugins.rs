@@ -58,11 +58,7 @@ pub(super) async fn push(State(app): State<App>, request: Request) -> Answer<Res
         )
     };
     let seat = app.seats.plugin_uploads.clone().try_acquire_owned().map_err(busy)?;
-    let late = |_| Failure::new(Code::MalformedBody, "the component did not come in time");
-    let limit = app.limits.upload_silence;
-    let bytes = tokio::time::timeout(limit, collect(request, COMPONENT_BYTES_MAX))
-        .await
-        .map_err(late)??;
+    let bytes = collect(request, COMPONENT_BYTES_MAX, app.limits.upload_silence).await?;
     // Goes on to its end when the client goes away, so that nothing is left half taken in.
     let decisions = app.decisions.clone();
     let taking = app.tasks.spawn(async move {

@@ -20,7 +20,7 @@ use crate::reading::load;
 const CONFIG_BYTES_MAX: usize = 64 << 10;
 
 /// Lists the slots: all there are, whether anything serves in them or not.
-#[utoipa::path(get, path = "/v1/slots", tag = "plugins", responses(
+#[utoipa::path(get, path = "/v1/slots", tag = "slots", responses(
     (status = 200, description = "All slots", body = List<Slot>),
     (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -38,7 +38,7 @@ pub(super) async fn list(State(app): State<App>) -> Answer<Json<List<Slot>>> {
 }
 
 /// Shows a slot.
-#[utoipa::path(get, path = "/v1/slots/{role}/{kind}", tag = "plugins", params(("role" = String, Path), ("kind" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/slots/{role}/{kind}", tag = "slots", params(("role" = String, Path), ("kind" = String, Path)), responses(
     (status = 200, description = "The slot", body = Slot),
     (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -48,7 +48,7 @@ pub(super) async fn show(State(app): State<App>, Path((role, kind)): Path<(Strin
 
 /// Lets a plugin serve in a slot. It is loaded and configured before anything changes; work under way ends on the old
 /// one, and the answer comes when the new one serves.
-#[utoipa::path(post, path = "/v1/slots/{role}/{kind}/activate", tag = "plugins",
+#[utoipa::path(post, path = "/v1/slots/{role}/{kind}/activate", tag = "slots",
     params(("role" = String, Path), ("kind" = String, Path)), request_body = Activate,
     responses(
         (status = 200, description = "The slot, changed", body = Slot),
@@ -79,7 +79,7 @@ pub(super) async fn activate(
 }
 
 /// Lets what served before serve again.
-#[utoipa::path(post, path = "/v1/slots/{role}/{kind}/rollback", tag = "plugins",
+#[utoipa::path(post, path = "/v1/slots/{role}/{kind}/rollback", tag = "slots",
     params(("role" = String, Path), ("kind" = String, Path)),
     responses(
         (status = 200, description = "The slot, changed", body = Slot),

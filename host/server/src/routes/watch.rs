@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use symphony_api::v1::Object as WatchedObject;
 use symphony_api::{Code, Problem, WATCH_HEARTBEAT_SECONDS};
 use symphony_store::{Revision, Watch};
 use tokio::sync::mpsc;
@@ -49,7 +50,7 @@ pub(crate) struct WatchParams {
 #[utoipa::path(get, path = "/v1/watch", tag = "events",
     params(WatchParams, ("Last-Event-ID" = Option<String>, Header, description = "Goes on after this; wins over `from`")),
     responses(
-        (status = 200, description = "Events, as long as it lasts", body = symphony_api::v1::Object, content_type = "text/event-stream"),
+        (status = 200, description = "Events, as long as it lasts", body = WatchedObject, content_type = "text/event-stream"),
         (status = 410, description = "The revision is too old: list again", body = Problem, content_type = "application/problem+json"),
         (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
     )

@@ -167,6 +167,34 @@ async fn a_real_client_with_a_huge_body_gets_the_answer() {
     harness.stop().await;
 }
 
+/// A client that sends all before it reads, as simple ones do.
+#[tokio::test]
+async fn a_client_that_only_sends_gets_the_answer_too() {
+    let harness = Harness::start().await;
+    for (path, kind) in [
+        ("/v1/projects/default/volumes", "application/json"),
+        ("/v1/plugins", "text/plain"),
+    ] {
+        let mut socket = TcpStream::connect(harness.base.trim_start_matches("http://"))
+            .await
+            .unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_TOKEN}\r\ncontent-type: {kind}\r\n\
+             content-length: {}\r\n\r\n",
+            12 << 20
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        socket
+            .write_all(&vec![b' '; 12 << 20])
+            .await
+            .expect("the whole body is taken");
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.expect("the answer is there");
+        assert!(answer.starts_with(b"HTTP/1.1 41"), "{answer:?}");
+    }
+    harness.stop().await;
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let limits = Limits {
@@ -234,7 +262,7 @@ async fn health_and_metrics_are_told() {
         "{metrics}"
     );
     assert_eq!(metrics.matches("# EOF").count(), 1);
-    let line = "symphony_http_requests_total{method=\"GET\",route=\"/readyz\",status=\"503\"} 1";
+    let line = "symphony_http_requests_total{method=\"GET\",route=\"/readyz\",status=\"503\"} 2";
     assert!(metrics.contains(line), "{metrics}");
     harness.stop().await;
 }

@@ -1,6 +1,8 @@
 //! A real server on loopback over the embedded store, asked as clients and agents ask it. The loops behind it are
 //! simulated: what is placed, compiled and run is the affair of other tests.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod control_socket;
 mod doors;
 mod harness;

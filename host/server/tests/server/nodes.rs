@@ -33,7 +33,10 @@ async fn a_node_is_shown_with_its_claims_and_can_be_cordoned() {
     );
     assert!(node.status.schedulable);
     assert_eq!(client.node(&record_of.meta.id.to_string()).await.unwrap(), node);
-    assert_eq!(client.all_nodes(Some("zone=a")).await.unwrap(), [node.clone()]);
+    assert_eq!(
+        client.all_nodes(Some("zone=a")).await.unwrap(),
+        std::slice::from_ref(&node)
+    );
     assert!(client.all_nodes(Some("zone=b")).await.unwrap().is_empty());
 
     let cordoned = client

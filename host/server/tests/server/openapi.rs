@@ -15,8 +15,7 @@ fn routes() -> Vec<(Method, String)> {
         let path = path
             .replace("{role}", "scheduler")
             .replace("{kind}", "volume")
-            .replace('{', "")
-            .replace('}', "");
+            .replace(['{', '}'], "");
         for method in item.as_object().unwrap().keys() {
             if let Ok(method) = Method::from_bytes(method.to_uppercase().as_bytes())
                 && !method.is_safe() | (method == Method::GET)
@@ -83,13 +82,24 @@ async fn the_document_is_served_and_describes_problems() {
         "Slot",
         "Event",
         "Service",
-        "Object",
+        "WatchedObject",
         "Explanation",
         "Preview",
     ] {
         assert!(schemas.contains_key(schema), "{schema}: {:?}", schemas.keys());
     }
     let text = document.to_string();
+    let ids: Vec<&str> = text
+        .split("\"operationId\":\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert_eq!(ids.len(), routes().len());
+    assert_eq!(
+        ids.iter().collect::<std::collections::HashSet<_>>().len(),
+        ids.len(),
+        "{ids:?}"
+    );
     for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
         assert!(schemas.contains_key(name), "{name} is referred to and missing");

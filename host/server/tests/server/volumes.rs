@@ -118,7 +118,8 @@ async fn bad_values_are_each_named_and_change_nothing() {
             .await
             .at(Code::InvalidArgument, "/name");
         let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        if !name.is_empty() {
+        // A client's URL library takes `..` away before anything is sent.
+        if !name.is_empty() && name != ".." {
             harness
                 .refused(harness.ask(Method::GET, &format!("{VOLUMES}/{encoded}")))
                 .await

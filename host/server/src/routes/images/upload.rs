@@ -1,6 +1,7 @@
 //! From bytes to an image's record. Whatever is wrong with the name is found before the first byte is read; whatever is
 //! wrong with the bytes gives the upload up.
 
+use axum::body::HttpBody as _;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -21,7 +22,7 @@ use super::transfer::DataPort;
 use crate::app::App;
 use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
-use crate::input::{Check, content_length};
+use crate::input::Check;
 use crate::reading::{Stored, load};
 use crate::routes::object;
 
@@ -46,7 +47,7 @@ pub(super) async fn upload(
     {
         return Err(taken(&name, &project));
     }
-    if content_length(request.headers()) == Some(0) {
+    if request.body().is_end_stream() {
         return Err(empty());
     }
     let service = app.decisions.image_service();
