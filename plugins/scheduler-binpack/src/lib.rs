@@ -14,7 +14,10 @@ impl Policy for Binpack {
     fn score(&self, request: &Request<'_>, node: &Candidate<'_>) -> Score {
         let left = node.disk_free().saturating_sub(request.disk_bytes());
         let total = node.disk_total().max(1);
-        Score::part("full-after", 1.0 - left as f32 / total as f32)
+        Score::part(
+            "full-after",
+            1.0 - left.cast_signed() as f32 / total.cast_signed() as f32,
+        )
     }
 }
 

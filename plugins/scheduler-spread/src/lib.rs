@@ -15,7 +15,7 @@ impl Policy for Spread {
     #[inline]
     fn score(&self, request: &Request<'_>, node: &Candidate<'_>) -> Score {
         let left = node.disk_free().saturating_sub(request.disk_bytes());
-        Score::part("free-gib", left as f32 / (1_u64 << 30) as f32)
+        Score::part("free-gib", left.cast_signed() as f32 / (1_u64 << 30) as f32)
     }
 }
 

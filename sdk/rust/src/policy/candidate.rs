@@ -18,17 +18,17 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The row's values, read at once: in a scan the compiler drops those that the policy never asks for.
+    /// One row.
     #[inline(always)]
     pub(crate) fn candidate(&'a self, row: usize) -> Candidate<'a> {
-        Candidate {
+        Candidate::new(
+            self,
             row,
-            schedulable: self.schedulable[row] != 0,
-            total: self.total[row],
-            free: self.free[row],
-            pool: self.pool[row],
-            view: self,
-        }
+            self.schedulable[row],
+            self.total[row],
+            self.free[row],
+            self.pool[row],
+        )
     }
 }
 
@@ -44,6 +44,26 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
+    /// A row whose values were read already: in a scan the compiler drops those that the policy never asks for.
+    #[inline(always)]
+    pub(crate) const fn new(
+        view: &'a View<'a>,
+        row: usize,
+        schedulable: u64,
+        total: u64,
+        free: u64,
+        pool: u32,
+    ) -> Self {
+        Self {
+            row,
+            schedulable: schedulable != 0,
+            total,
+            free,
+            pool,
+            view,
+        }
+    }
+
     /// Its position in the fixed order of rows.
     #[must_use]
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! Every change of a row is noted in one log; a ranking catches up with it when it is next asked for. So a booking costs
 //! the same whether one shape is kept or sixty.
 
-use crate::scheduler::ranking::Ranking;
+use crate::scheduler::ranking::{Ranking, Rate};
 use crate::scheduler::shapes::fingerprint;
 
 /// How many shapes are kept at most.
@@ -19,6 +19,8 @@ pub(crate) struct Cache {
     entries: Vec<Entry>,
     /// The rows that changed, oldest first; the first entry is change number `first`.
     changes: Vec<u32>,
+    /// The number of each row's latest change: of many changes of one row only that one counts.
+    latest: Vec<u64>,
     first: u64,
     clock: u64,
     seen: Vec<u64>,
@@ -41,6 +43,7 @@ impl Cache {
         Self {
             entries: Vec::new(),
             changes: Vec::new(),
+            latest: vec![0; rows],
             first: 0,
             clock: 0,
             seen: Vec::new(),
@@ -57,6 +60,7 @@ impl Cache {
             self.changes.drain(..keep);
             self.first += keep as u64;
         }
+        self.latest[row as usize] = self.now();
         self.changes.push(row);
     }
 
@@ -103,19 +107,23 @@ impl Cache {
     }
 
     /// The first of the best rows for the shape in this place, after catching up with what changed.
-    pub(crate) fn first_best(&mut self, slot: usize, mut score: impl FnMut(usize) -> f32) -> Option<(usize, f32)> {
+    pub(crate) fn first_best(&mut self, slot: usize, rate: &impl Rate) -> Option<(usize, f32)> {
         let now = self.now();
         self.clock += 1;
         let entry = &mut self.entries[slot];
         entry.used = self.clock;
-        let behind = entry.upto.and_then(|upto| upto.checked_sub(self.first));
-        match behind.map(|behind| &self.changes[behind as usize..]) {
-            Some(changes) if changes.len() <= self.rows / 4 + 8 => {
-                for &row in changes {
-                    entry.ranking.set(row as usize, score(row as usize));
+        let upto = entry
+            .upto
+            .filter(|upto| *upto >= self.first && now - upto <= self.rows as u64 / 4 + 8);
+        match upto {
+            Some(upto) => {
+                for (number, &row) in (upto..now).zip(&self.changes[(upto - self.first) as usize..]) {
+                    if self.latest[row as usize] == number {
+                        entry.ranking.set(row as usize, rate.one(row as usize));
+                    }
                 }
             }
-            _ => entry.ranking.rebuild(self.rows, score),
+            None => entry.ranking.rebuild(self.rows, rate),
         }
         entry.upto = Some(now);
         entry.ranking.first_best()
@@ -134,7 +142,25 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::{Cache, SHAPES_MAX};
+    use crate::scheduler::ranking::{Fixed, Rate};
+
+    /// Scores that are given, and how many were asked for.
+    struct Counted<'a>(&'a [f32], Cell<usize>);
+
+    impl Rate for Counted<'_> {
+        fn one(&self, row: usize) -> f32 {
+            self.1.set(self.1.get() + 1);
+            self.0[row]
+        }
+
+        fn all(&self, scores: &mut [f32]) {
+            self.1.set(self.1.get() + scores.len());
+            scores.copy_from_slice(self.0);
+        }
+    }
 
     #[test]
     fn a_shape_is_kept_from_its_second_sighting_on() {
@@ -149,7 +175,7 @@ mod tests {
         let mut cache = Cache::new(4);
         for word in 0..1000 {
             let slot = cache.admit(vec![word], true).unwrap();
-            assert_eq!(cache.first_best(slot, |row| row as f32), Some((3, 3.0)));
+            assert_eq!(cache.first_best(slot, &Fixed(&[0.0, 1.0, 2.0, 3.0])), Some((3, 3.0)));
             for row in 0..50 {
                 cache.note(row % 4);
             }
@@ -167,10 +193,10 @@ mod tests {
         let mut cache = Cache::new(1);
         for word in 0..SHAPES_MAX as u64 {
             let slot = cache.admit(vec![word], true).unwrap();
-            cache.first_best(slot, |_| 1.0);
+            cache.first_best(slot, &Fixed(&[1.0]));
         }
         let first = cache.admit(vec![0], true).unwrap();
-        cache.first_best(first, |_| 1.0);
+        cache.first_best(first, &Fixed(&[1.0]));
         let new = cache.admit(vec![999], true).unwrap();
         assert_ne!(new, first);
         assert_eq!(cache.admit(vec![0], true), Some(first));
@@ -181,21 +207,18 @@ mod tests {
         let mut cache = Cache::new(100);
         let mut scores: Vec<f32> = (0..100).map(|row| row as f32).collect();
         let slot = cache.admit(vec![7], true).unwrap();
-        assert_eq!(cache.first_best(slot, |row| scores[row]), Some((99, 99.0)));
+        assert_eq!(cache.first_best(slot, &Fixed(&scores)), Some((99, 99.0)));
         scores[99] = -1.0;
         cache.note(99);
-        let mut asked = 0;
-        let best = cache.first_best(slot, |row| {
-            asked += 1;
-            scores[row]
-        });
-        assert_eq!((best, asked), (Some((98, 98.0)), 1));
+        let counted = Counted(&scores, Cell::new(0));
+        assert_eq!(cache.first_best(slot, &counted), Some((98, 98.0)));
+        assert_eq!(counted.1.get(), 1, "one row changed");
         for round in 0..5000 {
             scores[round % 100] = (round % 37) as f32;
             cache.note((round % 100) as u32);
         }
         let best = scores.iter().copied().fold(f32::MIN, f32::max);
         let row = scores.iter().position(|score| *score == best).unwrap();
-        assert_eq!(cache.first_best(slot, |row| scores[row]), Some((row, best)));
+        assert_eq!(cache.first_best(slot, &Fixed(&scores)), Some((row, best)));
     }
 }

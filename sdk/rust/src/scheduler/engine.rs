@@ -1,18 +1,19 @@
 //! Runs a policy: over resident rows, with a ranking per shape of request, booking within a batch and forgetting after.
 
 mod explain;
+mod rate;
 mod view;
 
-use crate::policy::{Candidate, Policy, Reason, Request, StandardFilters};
+use crate::policy::Policy;
 use crate::scheduler::cache::Cache;
 use crate::scheduler::columns::Values;
 use crate::scheduler::mirror::Mirror;
-use crate::scheduler::ranking::OUT;
 use crate::scheduler::shapes::{Shapes, fingerprint, repeats};
 use crate::scheduler::{
     Batch, Decisions, Delta, Descriptor, Error, NO_ROW, RawScheduler, Snapshot, Stamp, SymbolNames, Unplaceable,
     Verdict,
 };
+use rate::Rater;
 use view::Layout;
 
 /// A policy with its resident state.
@@ -91,10 +92,10 @@ impl<P: Policy> Engine<P> {
                     slot
                 }
             };
-            let rate = |row| rate(&self.policy, &request, &view.candidate(row));
+            let rater = Rater::new(&self.policy, request, view);
             let best = match slot {
-                Some(slot) => self.cache.first_best(slot, rate),
-                None => scan(view.rows, rate),
+                Some(slot) => self.cache.first_best(slot, &rater),
+                None => rater.first_best(),
             };
             if let Some((row, score)) = best {
                 answer.rows.push(row as u32);
@@ -223,63 +224,4 @@ enum Slot {
     Single,
     /// The place in the cache, and the fingerprint that tells whether it is still this shape's.
     Kept(usize, u64),
-}
-
-/// The first of the best rows, by looking at all.
-#[inline(always)]
-fn scan(rows: usize, mut rate: impl FnMut(usize) -> f32) -> Option<(usize, f32)> {
-    let (mut best, mut best_row) = (OUT, usize::MAX);
-    for row in 0..rows {
-        let score = rate(row);
-        if score > best {
-            best = score;
-            best_row = row;
-        }
-    }
-    (best_row != usize::MAX).then_some((best_row, best))
-}
-
-/// The score of a row, or [`OUT`].
-#[inline(always)]
-fn rate<P: Policy>(policy: &P, request: &Request<'_>, node: &Candidate<'_>) -> f32 {
-    if judge(policy, request, node).is_err() {
-        return OUT;
-    }
-    let score = policy.score(request, node).total();
-    // Neither NaN nor negative infinity passes this.
-    if score >= f32::MIN { score } else { OUT }
-}
-
-/// The standard filters, then the policy's own.
-#[inline(always)]
-fn judge<P: Policy>(policy: &P, request: &Request<'_>, node: &Candidate<'_>) -> Result<(), Reason> {
-    let StandardFilters {
-        schedulable,
-        pool,
-        labels,
-        disk,
-    } = P::FILTERS;
-    if schedulable && !node.schedulable() {
-        return Err(Reason::new("schedulable").detail("takes no new work"));
-    }
-    if pool && !request.pool().is_none() && request.pool() != node.pool() {
-        return Err(Reason::new("pool").detail("is not the pool that was asked for"));
-    }
-    if labels && !request.require().is_empty() {
-        let had = had_of(request.require(), node.labels());
-        let wanted = request.require().len();
-        if had < wanted {
-            let reason = Reason::new("labels").numbers(wanted as u64, had as u64);
-            return Err(reason.detail("lacks a label that was asked for"));
-        }
-    }
-    if disk && node.disk_free() < request.disk_bytes() {
-        return Err(Reason::new("disk.free").numbers(request.disk_bytes(), node.disk_free()));
-    }
-    policy.filter(request, node)
-}
-
-/// How many of the wanted symbols are there.
-fn had_of(wanted: &[u32], there: &[u32]) -> usize {
-    wanted.iter().filter(|symbol| there.contains(symbol)).count()
 }

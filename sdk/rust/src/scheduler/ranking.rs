@@ -3,6 +3,14 @@
 /// The score of a row that may not take the request.
 pub(crate) const OUT: f32 = f32::NEG_INFINITY;
 
+/// Where scores come from.
+pub(crate) trait Rate {
+    /// The score of one row: never NaN, [`OUT`] when the row may not take the request.
+    fn one(&self, row: usize) -> f32;
+    /// The scores of all rows.
+    fn all(&self, scores: &mut [f32]);
+}
+
 /// A tree of maxima: the best row is found, and a row's score changed, in as many steps as the number of rows has bits.
 #[derive(Debug, Default)]
 pub(crate) struct Ranking {
@@ -18,14 +26,12 @@ impl Ranking {
     }
 
     /// Takes the scores of all rows anew.
-    pub(crate) fn rebuild(&mut self, rows: usize, mut score: impl FnMut(usize) -> f32) {
+    pub(crate) fn rebuild(&mut self, rows: usize, rate: &impl Rate) {
         self.leaves = rows.next_power_of_two();
         self.best.clear();
         self.best.resize(self.leaves * 2, OUT);
         let (inner, leaves) = self.best.split_at_mut(self.leaves);
-        for (row, leaf) in leaves[..rows].iter_mut().enumerate() {
-            *leaf = score(row);
-        }
+        rate.all(&mut leaves[..rows]);
         // The lowest level of inner nodes reads leaves, the others read their own half.
         let half = self.leaves / 2;
         for (node, pair) in inner[half..].iter_mut().zip(leaves.chunks_exact(2)) {
@@ -73,9 +79,24 @@ fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
+/// Scores that are given.
+#[cfg(test)]
+pub(crate) struct Fixed<'a>(pub(crate) &'a [f32]);
+
+#[cfg(test)]
+impl Rate for Fixed<'_> {
+    fn one(&self, row: usize) -> f32 {
+        self.0[row]
+    }
+
+    fn all(&self, scores: &mut [f32]) {
+        scores.copy_from_slice(self.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{OUT, Ranking};
+    use super::{Fixed, OUT, Ranking};
     use crate::testing::Random;
 
     fn naive(scores: &[f32]) -> Option<(usize, f32)> {
@@ -101,7 +122,7 @@ mod tests {
             };
             let mut scores: Vec<f32> = (0..rows).map(|_| draw()).collect();
             let mut ranking = Ranking::default();
-            ranking.rebuild(rows, |row| scores[row]);
+            ranking.rebuild(rows, &Fixed(&scores));
             assert_eq!(ranking.first_best(), naive(&scores), "{scores:?}");
             for step in 0..rows * 20 {
                 let row = (step * 7) % rows;

@@ -166,10 +166,10 @@ fn disturb(row: &mut Row, random: &mut Random) {
 fn want<P: Policy>(random: &mut Random) -> Want {
     let mut want = Want::bytes(random.below(8) * GIB);
     if random.percent(40) {
-        want = want.pool(*random.pick(&POOLS));
+        want = want.pool(random.pick::<&str>(&POOLS));
     }
     if random.percent(40) {
-        want = want.require(*random.pick(&LABELS));
+        want = want.require(random.pick::<&str>(&LABELS));
     }
     P::COLUMNS
         .request

@@ -1,6 +1,6 @@
 //! Says why: each row's outcome for one request, and how many rows each filter removed.
 
-use super::{judge, rate};
+use super::rate::{judge, worth};
 use crate::policy::{Candidate, Policy, Reason, Request, View};
 use crate::scheduler::ranking::OUT;
 use crate::scheduler::{Outcome, Part, Refusal, Removed, Verdict};
@@ -22,10 +22,10 @@ pub(super) fn verdict<P: Policy>(policy: &P, request: &Request<'_>, node: &Candi
     if let Err(reason) = judge(policy, request, node) {
         return removed(reason);
     }
-    if rate(policy, request, node) == OUT {
+    let score = policy.score(request, node);
+    if worth(score.total()) == OUT {
         return removed(NO_SCORE);
     }
-    let score = policy.score(request, node);
     let parts = score
         .parts()
         .iter()
