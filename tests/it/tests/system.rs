@@ -5,6 +5,7 @@ mod system {
     mod contracts;
     mod crash;
     mod faults;
+    mod licences;
     mod story;
     mod swap;
     mod waiting;

@@ -81,7 +81,7 @@ fn tour(cloud: &Cloud, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         hello.to_string_lossy().into_owned(),
         component.to_string_lossy().into_owned(),
     );
-    cloud.symphony(&["plugin", "build", &hello, "--output", &component])?;
+    cloud.symphony(&["plugin", "build", &hello, "--out", &component])?;
     cloud.symphony(&["plugin", "push", &component])?;
     cloud.symphony(&["plugin", "activate", "hello"])?;
     for name in ["hello-1", "hello-2"] {

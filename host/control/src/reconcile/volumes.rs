@@ -194,14 +194,12 @@ async fn made(context: &Context, seen: &Volume, bytes: u64) -> Result<(), PassEr
         let truth = if is_whole { Truth::True } else { Truth::False };
         volume.status.conditions.set("ready", truth, reason, "", clock::now()) || changed
     };
-    let grown = seen.status.size_bytes > 0;
-    let told = event(
-        Severity::Normal,
-        if grown { "resized" } else { "ready" },
-        about_volume(seen),
-        format!("{} on node {}", symphony_core::quantity::Bytes(bytes), node_of(seen)),
-    );
-    write_status(context, seen, change, Some(told)).await
+    // A pass for a spec that changed meanwhile, or for a claim that has not grown yet, is not the end of the story.
+    let is_news = bytes >= seen.spec.size.bytes();
+    let reason = if seen.status.size_bytes > 0 { "resized" } else { "ready" };
+    let size = symphony_core::quantity::Bytes(bytes);
+    let told = is_news.then(|| event(Severity::Normal, reason, about_volume(seen), format!("{size} on node {}", node_of(seen))));
+    write_status(context, seen, change, told).await
 }
 
 async fn failed(context: &Context, seen: &Volume, why: &str) -> Result<(), PassError> {

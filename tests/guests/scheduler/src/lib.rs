@@ -1,6 +1,7 @@
 //! A scheduler that misbehaves in one way, chosen by a feature; without one it takes the first row that fits.
 //!
-//! With the configuration `{"after": N}` its first N batches are answered well: it passes a smoke test, then turns.
+//! It behaves until it is configured with `{"after": N}`: then its first N batches are answered well, and no other. So it
+//! passes the check of an upload, as a real attacker would.
 
 use symphony_sdk::scheduler::{Batch, Decisions, Delta, Descriptor, Engine, Error, Snapshot, Stamp};
 use symphony_sdk::{Candidate, Policy, RawScheduler, Request, Score};
@@ -65,7 +66,7 @@ impl RawScheduler for Hostile {
 
     fn configure(&mut self, json: &str) -> Result<(), Error> {
         let digits: String = json.chars().filter(char::is_ascii_digit).collect();
-        self.well = digits.parse().unwrap_or(0);
+        self.well = digits.parse().unwrap_or(u32::MAX);
         Ok(())
     }
 

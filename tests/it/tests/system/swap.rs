@@ -113,7 +113,7 @@ fn hello() -> Vec<u8> {
     let status = std::process::Command::new(symphony_tests::program("symphony"))
         .args(["plugin", "build"])
         .arg(&example)
-        .arg("--output")
+        .arg("--out")
         .arg(built.path())
         .status()
         .unwrap();

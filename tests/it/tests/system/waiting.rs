@@ -126,17 +126,11 @@ async fn a_volume_grows_when_there_is_room_and_never_shrinks() {
 
     client.create_volume(&volume("other", "1GiB", None)).await.unwrap();
     cloud.ready("other").await;
-    client.patch_volume("grows", &resize("4GiB"), None).await.unwrap();
-    until("the volume to say that there is no room", async || {
-        let volume = client.volume("grows").await.ok()?;
-        volume
-            .status
-            .conditions
-            .iter()
-            .any(|condition| condition.kind == "room" && condition.reason == "full")
-            .then_some(())
-    })
-    .await;
+    let full = client.patch_volume("grows", &resize("4GiB"), None).await.unwrap_err();
+    assert_eq!(full.code(), Some(Code::Unplaceable), "{full}");
+    assert_eq!(cloud.ready("grows").await.spec.size, 2 << 30, "a refused request changes nothing");
     client.delete_volume("other", None).await.unwrap();
+    until("the other volume to be gone", async || client.volume("other").await.err()).await;
+    client.patch_volume("grows", &resize("4GiB"), None).await.unwrap();
     assert_eq!(cloud.ready("grows").await.status.size_bytes, 4 << 30);
 }
