@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -26,6 +28,9 @@ pub const CONNECTIONS_MAX: usize = 128;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const STREAMS_MAX: u32 = 16;
+/// Read of a request that was refused.
+const DRAIN_BYTES_MAX: usize = 8 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A data port that listens and does not serve yet.
 #[derive(Debug)]
@@ -125,6 +130,22 @@ pub fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Res
         message: message.into(),
     };
     (status, axum::Json(error)).into_response()
+}
+
+/// Reads a little of a request that was refused, and throws it away: a client that is still sending would otherwise see
+/// its connection break instead of the answer. HTTP/2 has no need of it, and no harm.
+pub async fn drain(body: &mut BodyDataStream) {
+    let mut left_bytes = DRAIN_BYTES_MAX;
+    let read = async {
+        while let Some(Ok(chunk)) = body.next().await {
+            left_bytes = left_bytes.saturating_sub(chunk.len());
+            if left_bytes == 0 {
+                return;
+            }
+        }
+    };
+    // However far it came, the answer goes out now.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
 }
 
 async fn authorise(State(wanted): State<Arc<str>>, request: Request, next: Next) -> Response {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,8 +15,8 @@ use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use symphony_agent::StepError;
-use symphony_agent::data::refuse;
-use symphony_agent::intake::Intake;
+use symphony_agent::data::{drain, refuse};
+use symphony_agent::intake::{Intake, Received};
 use symphony_agent::step::blocking;
 use symphony_core::digest::Digest;
 use symphony_core::id::UploadId;
@@ -88,40 +88,42 @@ async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let Ok(upload) = upload.parse::<UploadId>() else {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "bad-request",
-            "an upload is named by its id, a UUID",
-        );
-    };
-    let wanted = match query.sha256.as_deref().map(str::parse::<Digest>).transpose() {
-        Ok(wanted) => wanted,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", format!("sha256: {error}")),
-    };
-    let Ok(_place) = service.places.try_acquire() else {
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            format!("{UPLOADS_MAX} uploads are under way"),
-        );
-    };
     let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match receive(&service.store, upload, wanted, length, body).await {
+    let mut body = body.into_data_stream();
+    match receive(&service, &upload, query.sha256.as_deref(), length, &mut body).await {
         Ok(upload) => (StatusCode::CREATED, axum::Json(upload)).into_response(),
-        Err(refusal) => refusal,
+        Err(refusal) => {
+            drain(&mut body).await;
+            refusal
+        }
     }
 }
 
 async fn receive(
-    store: &Arc<Store>,
-    upload: UploadId,
-    wanted: Option<Digest>,
+    service: &Service,
+    upload: &str,
+    wanted: Option<&str>,
     length: Option<u64>,
-    body: Body,
+    body: &mut BodyDataStream,
 ) -> Result<Upload, Response> {
+    let bad = |text: String| refuse(StatusCode::BAD_REQUEST, "bad-request", text);
+    let upload: UploadId = upload
+        .parse()
+        .map_err(|_| bad("an upload is named by its id, a UUID".to_owned()))?;
+    let wanted = wanted
+        .map(str::parse::<Digest>)
+        .transpose()
+        .map_err(|error| bad(format!("sha256: {error}")))?;
+    let _place = service.places.try_acquire().map_err(|_| {
+        refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            format!("{UPLOADS_MAX} uploads are under way"),
+        )
+    })?;
+    let store = &service.store;
     if store.upload(upload).map_err(|error| internal(&error))?.is_some() {
         return Err(refuse(
             StatusCode::CONFLICT,
@@ -141,16 +143,33 @@ async fn receive(
             io::ErrorKind::AlreadyExists => refuse(StatusCode::CONFLICT, "bad-request", "this upload is under way"),
             _ => internal(&StepError::io("make the upload")(error)),
         });
-    let mut intake = Intake::start(created?, 0);
+    let intake = Intake::start(created?, 0);
     let mut unfinished = Unfinished {
         store,
         upload,
         kept: false,
     };
     symphony_crash::point("image.upload.before_transfer");
-    let mut chunks = body.into_data_stream();
+    let received = transfer(intake, body).await?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != received.digest) {
+        let text = format!(
+            "the {} bytes have digest {}, and {wanted} was promised",
+            received.bytes, received.digest
+        );
+        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "digest-mismatch", text));
+    }
+    let accepted = blocking({
+        let store = Arc::clone(store);
+        move || store.accept(upload, received.file, received.digest)
+    });
+    let accepted = accepted.await.map_err(|error| internal(&error))?;
+    unfinished.kept = true;
+    Ok(accepted)
+}
+
+async fn transfer(mut intake: Intake, body: &mut BodyDataStream) -> Result<Received, Response> {
     loop {
-        match tokio::time::timeout(STALL_MAX, chunks.next()).await {
+        match tokio::time::timeout(STALL_MAX, body.next()).await {
             Ok(Some(Ok(chunk))) => {
                 if intake.write(chunk).await.is_err() {
                     // Finishing says why.
@@ -174,24 +193,10 @@ async fn receive(
             }
         }
     }
-    let received = intake
+    intake
         .finish()
         .await
-        .map_err(|error| internal(&StepError::io("write the upload")(error)))?;
-    if let Some(wanted) = wanted.filter(|wanted| *wanted != received.digest) {
-        let text = format!(
-            "the {} bytes have digest {}, and {wanted} was promised",
-            received.bytes, received.digest
-        );
-        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "digest-mismatch", text));
-    }
-    let accepted = blocking({
-        let store = Arc::clone(store);
-        move || store.accept(upload, received.file, received.digest)
-    });
-    let accepted = accepted.await.map_err(|error| internal(&error))?;
-    unfinished.kept = true;
-    Ok(accepted)
+        .map_err(|error| internal(&StepError::io("write the upload")(error)))
 }
 
 async fn give_up(State(service): State<Arc<Service>>, Path(upload): Path<String>) -> Response {

@@ -33,7 +33,11 @@ pub(crate) enum ExecutorError {
 pub(crate) async fn open(config: &Config) -> Result<Vec<Arc<dyn Executor>>, ExecutorError> {
     // The kernel's name for this very program: it stays right when the file is replaced by an upgrade.
     let helper = std::path::PathBuf::from("/proc/self/exe");
-    let helper = if helper.exists() { helper } else { std::env::current_exe().map_err(ExecutorError::Helper)? };
+    let helper = if helper.exists() {
+        helper
+    } else {
+        std::env::current_exe().map_err(ExecutorError::Helper)?
+    };
     let jail = Jail::new(helper, config.agent.programs.get("qemu-img").cloned());
     jail.probe().await.map_err(ExecutorError::Jail)?;
     let mut executors: Vec<Arc<dyn Executor>> = Vec::new();

@@ -11,7 +11,10 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     match cli::Cli::parse() {
         // Before anything else of the agent exists: this process is about to be locked in.
-        cli::Cli { hidden: Some(cli::Hidden::Jail { job }), .. } => cli::exit(symphony_agent::jail::inside::enter(&job)),
+        cli::Cli {
+            hidden: Some(cli::Hidden::Jail { job }),
+            ..
+        } => cli::exit(symphony_agent::jail::inside::enter(&job)),
         cli => start::start(&cli),
     }
 }

@@ -87,7 +87,10 @@ fn end_with_stdin(end: CancellationToken) -> io::Result<()> {
         while matches!(io::stdin().read(&mut buffer), Ok(count) if count > 0) {}
         end.cancel();
     };
-    std::thread::Builder::new().name("stdin".to_owned()).stack_size(STACK_BYTES).spawn(wait)?;
+    std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(wait)?;
     Ok(())
 }
 
@@ -99,5 +102,9 @@ fn log_to_stderr(verbose: u8) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .init();
 }

@@ -18,7 +18,7 @@ pub const BLOBS_PATH: &str = "/data/v1/blobs/";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct DataError {
-    /// `digest-mismatch`, `no-space`, `not-found`, `unauthorized`, `bad-request`, `too-large`, `internal`.
+    /// `digest-mismatch`, `no-space`, `not-found`, `unauthorized`, `bad-request`, `too-large`, `busy`, `internal`.
     pub code: String,
     /// For a person.
     pub message: String,

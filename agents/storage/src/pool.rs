@@ -2,7 +2,7 @@
 
 mod reflink;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,6 +17,9 @@ use symphony_core::plan::volume::{Fact, ImageState};
 use symphony_core::quantity::{Bytes, SizeError};
 use symphony_protocol::config::PoolConfig;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+/// Most files of one folder that are looked at when a pool is opened.
+const NAMES_MAX: usize = 1 << 20;
 
 /// Why a pool can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,7 @@ impl Pool {
                     .0
             }
         };
+        settle(&volumes, &cache).map_err(failed)?;
         let reflink = reflink::probe(&volumes).map_err(failed)?;
         Ok(Self {
             name: config.name.clone(),
@@ -154,6 +158,32 @@ pub(crate) fn partial(file: &str) -> String {
     format!("{file}.partial")
 }
 
+/// Makes durable what the last process did not get to flush, and clears what it left half-way. From here on, what a
+/// fact shows is on the disk.
+fn settle(volumes: &Folder, cache: &Folder) -> io::Result<()> {
+    let names: HashSet<_> = volumes.names(NAMES_MAX)?.into_iter().collect();
+    for name in &names {
+        if let Some(object) = name.strip_suffix(".written") {
+            // Of a volume that was published, or of nothing.
+            if !names.contains(&format!("{object}.partial")) {
+                volumes.remove(name)?;
+            }
+        } else if name.ends_with(".raw") {
+            match volumes.open_read(name) {
+                Ok(file) => file.sync_all()?,
+                Err(error) => tracing::warn!(%error, "volumes/{name} is damaged"),
+            }
+        }
+    }
+    volumes.sync()?;
+    for name in cache.names(NAMES_MAX)? {
+        if name.ends_with(".raw.partial") {
+            cache.remove(&name)?;
+        }
+    }
+    cache.sync()
+}
+
 struct FileSystem {
     size_bytes: u64,
     free_bytes: u64,
@@ -191,6 +221,37 @@ mod tests {
             ..config
         };
         assert!(Pool::open(&whole, &path).unwrap().capacity_bytes > 0);
+    }
+
+    #[test]
+    fn an_opened_pool_has_nothing_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = PoolConfig {
+            name: "p".parse().unwrap(),
+            path: folder.path().into(),
+            capacity: None,
+        };
+        drop(Pool::open(&config, folder.path()).unwrap());
+        let left = [
+            "volumes/a.raw",
+            "volumes/a.written",
+            "volumes/b.partial",
+            "volumes/b.written",
+            "volumes/c.written",
+        ];
+        for file in left
+            .iter()
+            .chain(&["cache/d.raw.partial", "cache/e.src.partial", "cache/f.raw"])
+        {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        let pool = Pool::open(&config, folder.path()).unwrap();
+        let mut names = pool.volumes.names(10).unwrap();
+        names.sort();
+        assert_eq!(names, ["a.raw", "b.partial", "b.written"]);
+        let mut names = pool.cache.names(10).unwrap();
+        names.sort();
+        assert_eq!(names, ["e.src.partial", "f.raw"]);
     }
 
     #[test]

@@ -1,0 +1,22 @@
+//! The real agent, with real files and real qemu-img, against a manager that is a test.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it is")]
+
+#[path = "agent/crash.rs"]
+mod crash;
+#[path = "agent/images.rs"]
+mod images;
+#[path = "agent/life.rs"]
+mod life;
+#[path = "agent/manager.rs"]
+mod manager;
+#[path = "agent/process.rs"]
+mod process;
+#[path = "agent/service.rs"]
+mod service;
+#[path = "agent/transfer.rs"]
+mod transfer;
+#[path = "agent/volumes.rs"]
+mod volumes;
+#[path = "agent/work.rs"]
+mod work;

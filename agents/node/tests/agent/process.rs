@@ -1,0 +1,140 @@
+//! One agent process in a folder of its own.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+pub(crate) const TOKEN: &str = "test-token-0123456789";
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_symphony-agent");
+/// Longer than anything here takes: a hang becomes a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Folder {
+    temp: tempfile::TempDir,
+    pub(crate) pool: PathBuf,
+}
+
+impl Folder {
+    /// A folder with a configuration: both roles, one pool.
+    pub(crate) fn new(manager: &str) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let pool = temp.path().join("pool");
+        Self::with_pool(temp, manager, pool)
+    }
+
+    pub(crate) fn with_pool(temp: tempfile::TempDir, manager: &str, pool: PathBuf) -> Self {
+        let text = format!(
+            "name = \"n1\"\nmanager = \"{manager}\"\ntoken = \"{TOKEN}\"\nlisten = \"127.0.0.1:0\"\n\
+             roles = [\"block\", \"image\"]\n[labels]\nzone = \"a\"\n[[pool]]\nname = \"default\"\npath = {pool:?}\n\
+             capacity = \"10GiB\"\n[programs]\ntrue = \"/bin/true\"\n"
+        );
+        std::fs::write(temp.path().join("agent.toml"), text).unwrap();
+        Self { temp, pool }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.temp.path()
+    }
+
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let base = match folder {
+            "volumes" | "cache" => &self.pool,
+            _ => &self.temp.path().join("images"),
+        };
+        let entries = std::fs::read_dir(base.join(folder)).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Starts the agent; nothing when it ended before it was ready.
+    pub(crate) fn try_start(&self, environment: &[(&str, &str)]) -> Result<Process, ExitStatus> {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["--exit-with-stdin", "-v", "--config-dir"])
+            .arg(self.path());
+        command
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path().join("stderr"))
+            .unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        match line.trim_end().rsplit_once(' ') {
+            Some(("ready n1", url)) => {
+                let stdin = child.stdin.take();
+                Ok(Process {
+                    child,
+                    stdin,
+                    data_url: url.to_owned(),
+                })
+            }
+            _ => Err(child.wait().unwrap()),
+        }
+    }
+
+    pub(crate) fn start(&self) -> Process {
+        self.try_start(&[])
+            .unwrap_or_else(|status| panic!("{status}: {}", self.log()))
+    }
+}
+
+pub(crate) struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    pub(crate) data_url: String,
+}
+
+impl Process {
+    /// The programs that it runs now.
+    pub(crate) fn children(&self) -> Vec<i32> {
+        let pid = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// As a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it as `symphony dev` does when it ends itself.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        drop(self.stdin.take());
+        self.child.wait().unwrap()
+    }
+
+    /// Asks it to end, as systemd does.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
