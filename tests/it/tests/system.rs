@@ -1,5 +1,7 @@
 //! The whole system, from the outside: real processes, real bytes. One binary, because linking is slow.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod system {
     mod arrows;
     mod contracts;

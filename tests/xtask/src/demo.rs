@@ -67,7 +67,7 @@ fn tour(cloud: &Cloud, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     cloud.say("Volumes from it. A scheduler component places them, a driver component plans them, agents make them:");
     for name in ["web-1", "web-2", "web-3"] {
-        cloud.symphony(&["volume", "create", name, "--size", "4GiB", "--image", "tiny"])?;
+        cloud.symphony(&["volume", "create", name, "--size", "30GiB", "--image", "tiny"])?;
     }
     cloud.symphony(&["volume", "list"])?;
     cloud.say("Why there? Every node is named, with its score or the filter that removed it:");

@@ -1,5 +1,7 @@
 //! `cargo xtask`: what this repository is built, tried and shown with. Each verb is a module of its own.
 
+#![expect(clippy::print_stdout, reason = "what it shows is for whoever ran it")]
+
 mod bench;
 mod demo;
 mod lint;

@@ -6,7 +6,10 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 /// What was released, and the SHA-256 over its files (names and bytes, in the order of names).
-const RELEASED: &[(&str, &str)] = &[("0.1.0", "cd055f04c9457a745565d6e894d12b4e96dd4a5f59f7d230c71b76cda9e909cd")];
+const RELEASED: &[(&str, &str)] = &[(
+    "0.1.0",
+    "cd055f04c9457a745565d6e894d12b4e96dd4a5f59f7d230c71b76cda9e909cd",
+)];
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

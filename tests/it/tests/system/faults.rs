@@ -43,7 +43,10 @@ async fn a_hostile_scheduler_is_named_and_somebody_else_decides() {
     let client = cloud.client();
     for (guest, fault) in SCHEDULERS {
         let plugin = client.push_plugin(component(&format!("guests/{guest}"))).await.unwrap();
-        let turn = Activate { plugin: plugin.digest.clone(), config: Some(serde_json::json!({ "after": 0 })) };
+        let turn = Activate {
+            plugin: plugin.digest.clone(),
+            config: Some(serde_json::json!({ "after": 0 })),
+        };
         client.activate(SCHEDULER, &turn).await.unwrap();
         client.create_volume(&volume(guest, "1GiB", None)).await.unwrap();
         let made = cloud.ready(guest).await;

@@ -41,13 +41,21 @@ fn every_dependency_has_a_licence_that_allows_it() {
 fn is_allowed(expression: &str) -> bool {
     // `A OR B`, `A/B`, `(A OR B) AND C`: every part of an AND needs one allowed choice.
     expression.split(" AND ").all(|part| {
-        let part = part.trim().trim_start_matches('(').trim_end_matches(')').replace('/', " OR ");
+        let part = part
+            .trim()
+            .trim_start_matches('(')
+            .trim_end_matches(')')
+            .replace('/', " OR ");
         part.split(" OR ").any(|choice| ALLOWED.contains(&choice.trim()))
     })
 }
 
 #[test]
 fn the_check_can_fail() {
-    assert!(is_allowed("MIT OR GPL-3.0") && is_allowed("(MIT OR Apache-2.0) AND Unicode-3.0") && is_allowed("MIT/Apache-2.0"));
+    assert!(
+        is_allowed("MIT OR GPL-3.0")
+            && is_allowed("(MIT OR Apache-2.0) AND Unicode-3.0")
+            && is_allowed("MIT/Apache-2.0")
+    );
     assert!(!is_allowed("GPL-3.0") && !is_allowed("MIT AND GPL-2.0") && !is_allowed("none"));
 }

@@ -128,9 +128,16 @@ async fn a_volume_grows_when_there_is_room_and_never_shrinks() {
     cloud.ready("other").await;
     let full = client.patch_volume("grows", &resize("4GiB"), None).await.unwrap_err();
     assert_eq!(full.code(), Some(Code::Unplaceable), "{full}");
-    assert_eq!(cloud.ready("grows").await.spec.size, 2 << 30, "a refused request changes nothing");
+    assert_eq!(
+        cloud.ready("grows").await.spec.size,
+        2 << 30,
+        "a refused request changes nothing"
+    );
     client.delete_volume("other", None).await.unwrap();
-    until("the other volume to be gone", async || client.volume("other").await.err()).await;
+    until("the other volume to be gone", async || {
+        client.volume("other").await.err()
+    })
+    .await;
     client.patch_volume("grows", &resize("4GiB"), None).await.unwrap();
     assert_eq!(cloud.ready("grows").await.status.size_bytes, 4 << 30);
 }

@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use crate::process;
 
+/// The pools' sizes: different enough that each policy goes its own way.
+const CAPACITIES: &str = "80GiB,60GiB,20GiB";
+
 /// The running cloud. Ends with this value.
 pub(crate) struct Cloud {
     dir: PathBuf,
@@ -25,18 +28,17 @@ impl Cloud {
         let program = process::target_dir().join("debug/symphony");
         let mut command = Command::new(&program);
         let nodes = nodes.to_string();
-        command
-            .args([
-                "dev",
-                "--listen",
-                "127.0.0.1:0",
-                "--no-default-context",
-                "--nodes",
-                &nodes,
-                "--data",
-            ])
-            .arg(&dir);
-        println!("$ symphony dev --nodes {nodes} --data {}", dir.display());
+        command.args([
+            "dev",
+            "--nodes",
+            &nodes,
+            "--pool-capacity",
+            CAPACITIES,
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        command.args(["--no-default-context", "--data"]).arg(&dir);
+        println!("$ {}", process::line(&command));
         let log = std::fs::File::create(dir.join("dev.log"))?;
         let mut child = command
             .stdin(Stdio::null())
