@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::Agents;
 use crate::collect;
-use crate::election::{Election, Leadership};
+use crate::election::{Election, ElectionError, Leadership};
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
@@ -45,9 +45,9 @@ pub enum StartError {
     /// The store.
     #[error("the store can't be used")]
     Store(#[from] symphony_store::Error),
-    /// A record.
-    #[error("a record in the store can't be used")]
-    Record(#[from] RecordError),
+    /// Nobody could be made the leader.
+    #[error("this manager can't lead")]
+    Election(#[from] ElectionError),
     /// The folder of components.
     #[error("the folder for plugins can't be used")]
     Plugins(#[source] std::io::Error),

@@ -8,19 +8,28 @@ use symphony_core::counter::Epoch;
 use symphony_core::{keys, record};
 use symphony_store::{Compare, Key, Revision, Store, Txn};
 
-use crate::control::StartError;
-
 /// The leader's own record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Leader {
     epoch: Epoch,
 }
 
+/// Why there is no leader.
+#[derive(Debug, thiserror::Error)]
+pub enum ElectionError {
+    /// The store.
+    #[error("the store can't be used")]
+    Store(#[from] symphony_store::Error),
+    /// The leader's record.
+    #[error("the leader's record can't be used")]
+    Record(#[from] record::RecordError),
+}
+
 /// How managers agree on a leader.
 #[async_trait]
 pub trait Election: Send + Sync {
     /// Waits until this manager leads.
-    async fn lead(&self, store: &Arc<dyn Store>) -> Result<Leadership, StartError>;
+    async fn lead(&self, store: &Arc<dyn Store>) -> Result<Leadership, ElectionError>;
 }
 
 /// That this manager leads, until somebody else writes the leader's record.
@@ -50,7 +59,7 @@ pub struct Sole;
 
 #[async_trait]
 impl Election for Sole {
-    async fn lead(&self, store: &Arc<dyn Store>) -> Result<Leadership, StartError> {
+    async fn lead(&self, store: &Arc<dyn Store>) -> Result<Leadership, ElectionError> {
         let key = Key::from(keys::LEADER);
         loop {
             let old = store.get(&key, None).await?;

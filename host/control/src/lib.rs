@@ -20,6 +20,7 @@
 #![warn(missing_docs)]
 
 pub mod agents;
+mod chain;
 pub mod clock;
 mod collect;
 mod control;
@@ -34,6 +35,6 @@ mod view;
 mod write;
 
 pub use control::{Control, ControlConfig, ControlError, StartError};
-pub use election::{Election, Leadership, Sole};
+pub use election::{Election, ElectionError, Leadership, Sole};
 pub use explain::{AsOf, Chosen, Explanation, Preview};
 pub use view::{Stored, View};

@@ -26,7 +26,6 @@ use crate::write::{TxnRecords as _, WriteError, Writer};
 pub(crate) use faults::{FaultKeeper, REPORTS_MAX};
 pub(crate) use library::Library;
 pub use library::{LoadError, UploadError};
-pub(crate) use slots::chain;
 pub(crate) use slots::{Scheduler, Slots};
 
 /// How often a swap is tried when its record changes under it.

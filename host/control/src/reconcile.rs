@@ -197,7 +197,7 @@ impl Reconciler {
                     .filter(|pause| pause.spec == spec)
                     .map(|pause| pause.length);
                 let length = last.map_or(PAUSE, |length| (length * 2).min(PAUSE_MAX));
-                tracing::info!(?subject, error = %crate::plugins::chain(&error), pause_ms = length.as_millis(), "a pass failed");
+                tracing::info!(?subject, error = %crate::chain::chain(&error), pause_ms = length.as_millis(), "a pass failed");
                 self.pauses.insert(
                     subject,
                     Pause {

@@ -173,7 +173,7 @@ impl Slots {
                     None => match self.load(record.slot, digest, &record.config).await {
                         Ok(loaded) => Some(loaded),
                         Err(error) => {
-                            tracing::error!(slot = %record.slot, error = %chain(&error), "an active plugin can't be loaded");
+                            tracing::error!(slot = %record.slot, error = %crate::chain::chain(&error), "an active plugin can't be loaded");
                             all_serve = false;
                             None
                         }
@@ -225,16 +225,4 @@ impl Slots {
     fn serving(&self) -> std::sync::RwLockReadGuard<'_, Serving> {
         self.shared.serving.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error with its causes, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -50,6 +50,6 @@ impl PassError {
             Self::NoImage(_) => "no-image",
             Self::Write(_) => "store",
         };
-        (reason, crate::plugins::chain(self))
+        (reason, crate::chain::chain(self))
     }
 }

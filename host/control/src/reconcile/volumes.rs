@@ -198,7 +198,14 @@ async fn made(context: &Context, seen: &Volume, bytes: u64) -> Result<(), PassEr
     let is_news = bytes >= seen.spec.size.bytes();
     let reason = if seen.status.size_bytes > 0 { "resized" } else { "ready" };
     let size = symphony_core::quantity::Bytes(bytes);
-    let told = is_news.then(|| event(Severity::Normal, reason, about_volume(seen), format!("{size} on node {}", node_of(seen))));
+    let told = is_news.then(|| {
+        event(
+            Severity::Normal,
+            reason,
+            about_volume(seen),
+            format!("{size} on node {}", node_of(seen)),
+        )
+    });
     write_status(context, seen, change, told).await
 }
 
