@@ -26,8 +26,13 @@ pub(super) fn pass(name: &'static str) {
 
 /// Whether nobody died here before: with `SYMPHONY_CRASH_ONCE` the first to make that file does, and only it.
 fn is_first() -> bool {
-    std::env::var_os("SYMPHONY_CRASH_ONCE")
-        .is_none_or(|path| std::fs::OpenOptions::new().write(true).create_new(true).open(path).is_ok())
+    std::env::var_os("SYMPHONY_CRASH_ONCE").is_none_or(|path| {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .is_ok()
+    })
 }
 
 fn armed_by_environment() -> Option<Trap> {
