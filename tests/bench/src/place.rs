@@ -72,8 +72,8 @@ pub(crate) async fn measure(wanted: &Wanted, values: &mut Values) -> Result<(), 
     let sandbox = sandbox::Sandbox::open().await?;
     for (name, rows, batch) in [
         ("place.scan.tax.1k", 1_000, 512),
-        ("place.scan.tax.10k", 10_000, 64),
-        ("place.scan.tax.100k", 100_000, 8),
+        ("place.scan.tax.10k", 10_000, 128),
+        ("place.scan.tax.100k", 100_000, 64),
     ] {
         let times = ["place.scan.native_us.10k", "place.scan.wasm_us.10k"];
         let with_times = rows == 10_000 && times.iter().any(|name| wants(name));

@@ -25,7 +25,7 @@ impl Field {
             let node = format!("node-{number:06}");
             let (total, free) = (2_000 * GIB, random.below(2_000) * GIB);
             let labels = [format!("rack=r{}", number % 40), "disk=ssd".to_owned()];
-            let schedulable = random.percent(90);
+            let schedulable = random.percent(98);
             cluster = cluster
                 .pool(&node, "default", total, free)
                 .labels(&[&labels[0], &labels[1]]);
