@@ -192,6 +192,11 @@ impl Control {
         self.shared.view.seen(revision).await;
     }
 
+    /// Waits until the loops end: because they were stopped, or because the store has closed itself.
+    pub async fn ended(&self) {
+        self.shared.stop.cancelled().await;
+    }
+
     /// Ends the loops and waits for them.
     pub async fn stop(&self) {
         self.shared.stop.cancel();

@@ -74,8 +74,15 @@ impl PlaceLoop {
         }
     }
 
-    /// Runs until `stop`.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    /// Runs until `stop`; a pass under way is dropped then (it may be killed anywhere).
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.forever() => {}
+        }
+    }
+
+    async fn forever(mut self) {
         let mut changes = self.view.changes();
         let mut policies = self.slots.changes();
         loop {
@@ -100,7 +107,6 @@ impl PlaceLoop {
             }
             // Each arm is safe to cancel: a wake-up carries nothing that could be lost.
             tokio::select! {
-                () = stop.cancelled() => return,
                 _ = changes.changed() => {}
                 _ = policies.changed() => {}
                 () = tokio::time::sleep(AT_LEAST_EVERY) => {}
@@ -128,22 +134,30 @@ impl PlaceLoop {
             };
             self.waiting.insert(volume.value.meta.id, evaluated);
         }
-        let batch = {
-            let state = self.view.read();
-            Batch::build(&state, &candidates, &new, &growing, &round)?
-        };
-        let Some(batch) = batch else {
-            return Ok(Passed::Unchanged);
-        };
-        symphony_crash::point("control.place.before_commit");
-        let result = self.writer.commit(batch.txn).await;
-        if result.is_err() {
+        let passed = self.write(&candidates, &new, &growing, &round).await;
+        if passed.is_err() {
             // Whatever was decided did not happen.
             for volume in new.iter().chain(&growing) {
                 self.waiting.remove(&volume.value.meta.id);
             }
         }
-        let revision = result?;
+        passed
+    }
+
+    /// Makes what was decided durable.
+    async fn write(
+        &self,
+        candidates: &Candidates,
+        new: &[Arc<Stored<Volume>>],
+        growing: &[Arc<Stored<Volume>>],
+        round: &Round,
+    ) -> Result<Passed, WriteError> {
+        let batch = Batch::build(&self.view.read(), candidates, new, growing, round)?;
+        let Some(batch) = batch else {
+            return Ok(Passed::Unchanged);
+        };
+        symphony_crash::point("control.place.before_commit");
+        let revision = self.writer.commit(batch.txn).await?;
         symphony_crash::point("control.place.after_commit");
         for decider in batch.placed {
             self.metrics.placements.get_or_create(&ByDecider { decider }).inc();

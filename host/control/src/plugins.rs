@@ -114,11 +114,6 @@ impl Plugins {
                 slot,
             });
         }
-        self.slots
-            .warm(slot, digest, config)
-            .await
-            .map_err(ActivateError::Load)?;
-        symphony_crash::point("control.activate.before_commit");
         let reason = format!("{} {} activated", plugin.name, plugin.version);
         self.swap(slot, &reason, |old, now| {
             Ok(old.map_or_else(
@@ -157,6 +152,12 @@ impl Plugins {
             if old.as_ref().is_some_and(|old| old.value == next) {
                 return Ok(next);
             }
+            // Loaded before anything is written: what can't start never serves, also not by a rollback.
+            if let Some(digest) = next.active {
+                let loaded = self.slots.warm(slot, digest, &next.config).await;
+                loaded.map_err(ActivateError::Load)?;
+            }
+            symphony_crash::point("control.activate.before_commit");
             let key = keys::activation(slot);
             let unchanged = old.map_or_else(
                 || Compare::absent(key.clone()),

@@ -41,6 +41,8 @@ pub(crate) const ROUNDS_MAX: u32 = 16;
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Most pauses that are remembered.
+const PAUSES_MAX: usize = 20_000;
 /// A look happens at least this often, whatever woke it.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
@@ -56,11 +58,27 @@ pub(crate) struct Context {
     pub(crate) releasing: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What passes are about. Images by digest: two with the same bytes are never worked on at once.
+/// What passes are about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     Volume(VolumeKey),
-    Image(Digest),
+    Image(VolumeKey, Digest),
+}
+
+/// What is never worked on twice at once: a volume, or an image's bytes, whichever images name them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Lane {
+    Volume(VolumeKey),
+    Bytes(Digest),
+}
+
+impl Subject {
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Volume(key) => Lane::Volume(key.clone()),
+            Self::Image(_, digest) => Lane::Bytes(*digest),
+        }
+    }
 }
 
 enum Work {
@@ -75,15 +93,15 @@ struct Pause {
     length: Duration,
 }
 
-/// What of a spec makes a new attempt worth it at once: its generation, and whether it is to go.
-type Spec = (Generation, bool);
+/// What makes a new attempt worth it at once: the spec's generation, whether it is to go, and how much is claimed for it.
+type Spec = (Generation, bool, u64);
 /// A pass that ended.
 type Done = (Subject, Spec, Result<(), PassError>);
 
 /// The loop.
 pub(crate) struct Reconciler {
     context: Context,
-    running: HashSet<Subject>,
+    running: HashSet<Lane>,
     pauses: HashMap<Subject, Pause>,
     passes: JoinSet<Done>,
 }
@@ -132,7 +150,7 @@ impl Reconciler {
         let room = PASSES_MAX.saturating_sub(self.running.len());
         let now = Instant::now();
         for (subject, spec, work) in self.due(now, room) {
-            self.running.insert(subject.clone());
+            self.running.insert(subject.lane());
             let context = self.context.clone();
             self.passes.spawn(async move {
                 let result = match work {
@@ -151,11 +169,16 @@ impl Reconciler {
                 .pauses
                 .get(subject)
                 .is_some_and(|pause| pause.spec == spec && pause.until > now);
-            !paused && !self.running.contains(subject)
+            !paused && !self.running.contains(&subject.lane())
         };
         let volumes = state.unsettled.iter().filter_map(|key| {
             let volume = state.volumes.get(key)?;
-            let spec = (volume.value.meta.generation, volume.value.meta.is_deleting());
+            let claimed = volume
+                .value
+                .placement
+                .as_ref()
+                .map_or(0, |placement| placement.claimed_bytes);
+            let spec = (volume.value.meta.generation, volume.value.meta.is_deleting(), claimed);
             let subject = Subject::Volume(key.clone());
             may_run(&subject, spec).then(|| (subject, spec, Work::Volume(Arc::clone(volume))))
         });
@@ -165,8 +188,9 @@ impl Reconciler {
             .values()
             .filter(|image| !image.value.is_settled())
             .filter_map(|image| {
-                let spec = (image.value.meta.generation, image.value.meta.is_deleting());
-                let subject = Subject::Image(image.value.spec.digest);
+                let spec = (image.value.meta.generation, image.value.meta.is_deleting(), 0);
+                let key = (image.value.meta.project.clone(), image.value.meta.name.clone());
+                let subject = Subject::Image(key, image.value.spec.digest);
                 (may_run(&subject, spec) && digests.insert(image.value.spec.digest))
                     .then(|| (subject, spec, Work::Image(Arc::clone(image))))
             });
@@ -182,7 +206,7 @@ impl Reconciler {
                 return;
             }
         };
-        self.running.remove(&subject);
+        self.running.remove(&subject.lane());
         match result {
             Ok(()) => {
                 self.context.metrics.reconciled.inc();
@@ -198,6 +222,10 @@ impl Reconciler {
                     .map(|pause| pause.length);
                 let length = last.map_or(PAUSE, |length| (length * 2).min(PAUSE_MAX));
                 tracing::info!(?subject, error = %crate::chain::chain(&error), pause_ms = length.as_millis(), "a pass failed");
+                if self.pauses.len() >= PAUSES_MAX {
+                    // Those of what is long gone among them; the others start with short pauses again.
+                    self.pauses.clear();
+                }
                 self.pauses.insert(
                     subject,
                     Pause {

@@ -41,7 +41,11 @@ impl View {
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follower.run() => {}
+                () = follower.run() => {
+                    // Without the store there is nothing to do; whoever started this manager can start it again.
+                    tracing::error!("the store has closed itself; the manager ends");
+                    stop.cancel();
+                }
             }
         });
         Ok(Self { state, revision })
@@ -86,7 +90,10 @@ impl Follower {
                     }
                 }
                 Err(symphony_store::Error::Closed) => return,
-                Err(error) => tracing::warn!(%error, "the watch could not start"),
+                Err(error) => {
+                    tracing::warn!(%error, "the watch could not start");
+                    tokio::time::sleep(RETRY).await;
+                }
             }
             match read(self.store.as_ref()).await {
                 Ok(fresh) => {

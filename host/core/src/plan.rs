@@ -81,6 +81,12 @@ pub enum PlanFault {
     /// The plan never became empty.
     #[error("the plan was not empty after {0} rounds")]
     NoEnd(u32),
+    /// A volume that starts from an image would be published without its content (or an empty one with some).
+    #[error("step {step} publishes the volume without the content that it starts with")]
+    WithoutContent {
+        /// Its position in the plan.
+        step: usize,
+    },
     /// A command that is too large or not by a plain name.
     #[error("step {step} is a command that is not allowed")]
     Command {
@@ -101,6 +107,7 @@ impl PlanFault {
             Self::WrongSize { .. } => "wrong-size",
             Self::NothingDone => "nothing-done",
             Self::NoEnd(_) => "no-end",
+            Self::WithoutContent { .. } => "without-content",
             Self::Command { .. } => "command",
         }
     }

@@ -116,11 +116,20 @@ pub struct Activation {
     pub config: String,
     /// What served before, newest first; at most [`ROLLBACKS_MAX`].
     #[serde(default)]
-    pub previous: Vec<Option<Digest>>,
+    pub previous: Vec<Served>,
     /// Why it is the way it is, for a person.
     pub reason: String,
     /// For display.
     pub since: Timestamp,
+}
+
+/// What served in a slot, as it served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The component; none: the built-in policy.
+    pub active: Option<Digest>,
+    /// Its configuration (JSON).
+    pub config: String,
 }
 
 /// Why there is nothing to roll back to.
@@ -148,13 +157,20 @@ impl Activation {
         if active == self.active && config == self.config {
             return self.clone();
         }
-        let mut previous = vec![self.active];
-        previous.extend(
-            self.previous
-                .iter()
-                .copied()
-                .filter(|old| *old != self.active && *old != active),
-        );
+        let serves = Served {
+            active: self.active,
+            config: self.config.clone(),
+        };
+        let next = Served {
+            active,
+            config: config.to_owned(),
+        };
+        let older = self
+            .previous
+            .iter()
+            .filter(|old| **old != serves && **old != next)
+            .cloned();
+        let mut previous: Vec<Served> = std::iter::once(serves.clone()).chain(older).collect();
         previous.truncate(ROLLBACKS_MAX);
         Self {
             slot: self.slot,
@@ -171,11 +187,11 @@ impl Activation {
     /// # Errors
     /// When nothing served before.
     pub fn rolled_back(&self, reason: &str, now: Timestamp) -> Result<Self, NothingBefore> {
-        let (active, previous) = self.previous.split_first().ok_or(NothingBefore(self.slot))?;
+        let (before, previous) = self.previous.split_first().ok_or(NothingBefore(self.slot))?;
         Ok(Self {
             slot: self.slot,
-            active: *active,
-            config: "{}".to_owned(),
+            active: before.active,
+            config: before.config.clone(),
             previous: previous.to_vec(),
             reason: reason.to_owned(),
             since: now,
@@ -198,6 +214,15 @@ mod tests {
         assert!(first.rolled_back("back", now).is_err());
         let second = first.swapped(Some(digest(2)), "{}", "try", now);
         assert_eq!(second.rolled_back("back", now).unwrap().active, Some(digest(1)));
+        let tuned =
+            second
+                .swapped(Some(digest(2)), r#"{"a":1}"#, "tune", now)
+                .swapped(Some(digest(3)), "{}", "next", now);
+        assert_eq!(
+            tuned.rolled_back("back", now).unwrap().config,
+            r#"{"a":1}"#,
+            "as it served"
+        );
         assert_eq!(
             second.swapped(Some(digest(2)), "{}", "again", now),
             second,
@@ -212,7 +237,7 @@ mod tests {
         for n in 1..50 {
             activation = activation.swapped(Some(digest(n % 9)), "{}", "next", now);
             assert!(activation.previous.len() <= ROLLBACKS_MAX);
-            assert!(!activation.previous.contains(&activation.active));
+            assert!(activation.previous.iter().all(|old| old.active != activation.active));
         }
     }
 }

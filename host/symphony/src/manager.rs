@@ -105,6 +105,20 @@ impl Manager {
             .map_err(Failure::from)
     }
 
+    /// Waits until it is told to end.
+    ///
+    /// # Errors
+    /// When it can't go on: its store has failed.
+    pub(crate) async fn serve_until(&self, stop: &CancellationToken) -> Result<(), Failure> {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = self.control.ended() => {
+                let failure = Failure::new("the store can't be written any more, so the manager ends");
+                Err(failure.hint("look at the disk (full? errors?), then start it again: nothing acknowledged is lost"))
+            }
+        }
+    }
+
     /// Ends it: requests under way first, then the loops, then the store.
     pub(crate) async fn stop(self) {
         self.stop.cancel();

@@ -183,7 +183,7 @@ pub fn slot(
         config: activation.map_or_else(empty, |a| serde_json::from_str(&a.config).unwrap_or_else(|_| empty())),
         previous: previous
             .iter()
-            .map(|digest| digest.map(|digest| digest.to_string()))
+            .map(|served| served.active.map(|digest| digest.to_string()))
             .collect(),
         reason: activation.map_or_else(
             || "nothing was activated".to_owned(),

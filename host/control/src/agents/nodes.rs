@@ -157,6 +157,11 @@ async fn mark_unknown(agents: &Agents, name: &Name) -> Result<(), WriteError> {
     else {
         return Ok(());
     };
+    // A session may have begun since the list was made. It is on the list before its node is registered, and what is
+    // written here compares the record that was read before this look: so its registration is never undone.
+    if agents.lines().contains_key(name) {
+        return Ok(());
+    }
     let message = "nothing is heard of its agent; what it runs may still run".to_owned();
     node.status.ready = Condition {
         kind: "ready".to_owned(),

@@ -10,7 +10,7 @@ use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::place::{Candidates, Ledger, Removed, Request};
 use symphony_core::quantity::Bytes;
-use symphony_core::record::RecordError;
+use symphony_core::record::{self, RecordError};
 use symphony_core::volume::{Decision, Placement, Volume, VolumePhase};
 use symphony_store::{Compare, Txn};
 
@@ -20,6 +20,10 @@ use crate::view::{State, Stored};
 use crate::write::TxnRecords as _;
 
 use super::round::{Choice, Decided, Round};
+
+/// Largest decision that is kept with its verdicts; a batch of them stays well below what one transaction may have. A
+/// larger one is kept without: then its explanation is worked out when asked for.
+const DECISION_BYTES_MAX: usize = 24 << 10;
 
 /// One transaction, and what to count once it is durable.
 pub(super) struct Batch {
@@ -82,6 +86,16 @@ impl Draft<'_> {
         let Some(candidate) = self.candidates.rows().get(choice.row as usize).cloned() else {
             return Ok(());
         };
+        // A node that changed since the decision (a cordon, another pool) is decided on again.
+        let decided_on = self.candidates.revision().0;
+        if self
+            .state
+            .nodes
+            .get(&candidate.node)
+            .is_none_or(|node| node.revision.0 > decided_on)
+        {
+            return Ok(());
+        }
         let ledger = self.ledger(&candidate.node);
         // The checks passed on the same numbers; a refusal here means that the table and the ledger differ: look again.
         if ledger
@@ -123,10 +137,13 @@ impl Draft<'_> {
         if let Some(digest) = decided.by.digest {
             told = with(told, "digest", digest);
         }
-        let decision = Decision {
+        let mut decision = Decision {
             placement,
             verdicts: decided.verdicts.clone(),
         };
+        if record::encode(&decision).map_or(usize::MAX, |bytes| bytes.len()) > DECISION_BYTES_MAX {
+            decision.verdicts = Vec::new();
+        }
         let txn = std::mem::take(&mut self.batch.txn)
             .put_record(keys::decision(volume.meta.id), &decision)?
             .tell(&told)?;

@@ -78,15 +78,15 @@ impl FaultKeeper {
             reason: fault.reason().to_owned(),
         };
         self.metrics.plugin_faults.get_or_create(&labels).inc();
-        self.tell(slot, &fault).await?;
+        let told = self.tell(slot, &fault).await;
         // What the host itself could not do is not held against the plugin; nor is a plugin's own clear refusal.
         if matches!(fault.kind, FaultKind::Host(_) | FaultKind::Guest(_)) {
-            return Ok(());
+            return told;
         }
         if self.is_too_much(fault.digest, Instant::now()) {
             self.take_out(slot, &fault).await?;
         }
-        Ok(())
+        told
     }
 
     async fn tell(&mut self, slot: Slot, fault: &PluginFault) -> Result<(), WriteError> {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use symphony_core::digest::Digest;
 use symphony_core::plugin::{Activation, Slot};
@@ -130,7 +130,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Waits until this manager serves by the slot's record of that revision (or a later one).
+    /// Waits until this manager has acted on the slot's record of that revision (or a later one).
     pub(crate) async fn settled(&self, slot: Slot, revision: Revision) {
         let mut applied = self.shared.applied.subscribe();
         let _ = applied
@@ -141,10 +141,11 @@ impl Slots {
     /// Follows the activations until `stop`.
     pub(crate) async fn follow(self, view: View, stop: CancellationToken) {
         let mut changes = view.changes();
+        let mut failing = HashMap::new();
         loop {
             changes.mark_unchanged();
-            let all_serve = self.apply(&view).await;
-            let retry = if all_serve { Duration::MAX } else { RETRY };
+            self.apply(&view, &mut failing).await;
+            let retry = if failing.is_empty() { Duration::MAX } else { RETRY };
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = changes.changed() => {}
@@ -153,42 +154,48 @@ impl Slots {
         }
     }
 
-    /// One pass over the activations; whether all of them serve.
-    async fn apply(&self, view: &View) -> bool {
+    /// One pass over the activations. `failing` has the slots whose component can't be loaded, and when that was tried
+    /// last: it is tried again now and then, and meanwhile the slot stays without it.
+    async fn apply(&self, view: &View, failing: &mut HashMap<Slot, Instant>) {
         let records: Vec<(Activation, Revision)> = view
             .read()
             .activations
             .values()
             .map(|record| (record.value.clone(), record.revision))
             .collect();
-        let mut all_serve = true;
         for (record, revision) in records {
-            if self.shared.applied.borrow().get(&record.slot) == Some(&revision) {
+            let slot = record.slot;
+            let is_new = self.shared.applied.borrow().get(&slot) != Some(&revision);
+            let is_due = failing.get(&slot).is_some_and(|last| last.elapsed() >= RETRY);
+            if !is_new && !is_due {
                 continue;
             }
-            let loaded = match record.active {
-                None => None,
-                Some(digest) => match self.take_warm(record.slot, digest, &record.config) {
-                    Some(loaded) => Some(loaded),
-                    None => match self.load(record.slot, digest, &record.config).await {
-                        Ok(loaded) => Some(loaded),
-                        Err(error) => {
-                            tracing::error!(slot = %record.slot, error = %crate::chain::chain(&error), "an active plugin can't be loaded");
-                            all_serve = false;
-                            None
-                        }
-                    },
-                },
-            };
-            let serves = loaded.is_some() == record.active.is_some();
-            self.install(record.slot, loaded);
-            if serves {
-                self.shared.applied.send_modify(|applied| {
-                    applied.insert(record.slot, revision);
-                });
+            match self.loaded(&record).await {
+                Ok(loaded) => {
+                    failing.remove(&slot);
+                    self.install(slot, loaded);
+                }
+                Err(error) => {
+                    tracing::error!(%slot, error = %crate::chain::chain(&error), "an active plugin can't be loaded");
+                    failing.insert(slot, Instant::now());
+                    if is_new {
+                        self.install(slot, None);
+                    }
+                }
             }
+            self.shared.applied.send_modify(|applied| {
+                applied.insert(slot, revision);
+            });
         }
-        all_serve
+    }
+
+    /// The component that a record names; none for the built-in policy.
+    async fn loaded(&self, record: &Activation) -> Result<Option<Loaded>, LoadError> {
+        let Some(digest) = record.active else { return Ok(None) };
+        match self.take_warm(record.slot, digest, &record.config) {
+            Some(loaded) => Ok(Some(loaded)),
+            None => self.load(record.slot, digest, &record.config).await.map(Some),
+        }
     }
 
     fn install(&self, slot: Slot, loaded: Option<Loaded>) {

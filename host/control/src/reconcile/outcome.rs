@@ -24,6 +24,9 @@ pub(crate) enum PassError {
     /// The driver gives no plan now.
     #[error("the driver waits")]
     Waits(#[source] Refusal),
+    /// The volume is as large as its claim, and its spec is larger: the place loop claims the rest when there is room.
+    #[error("the volume waits for room to grow")]
+    WaitsForRoom,
     /// No driver serves.
     #[error("no driver is active for this kind of resource; activate one with `symphony plugin activate`")]
     NoDriver,
@@ -45,7 +48,7 @@ impl PassError {
             Self::Raced => "changed",
             Self::Node(_) | Self::WrongAnswer => "node-failed",
             Self::Driver(_) | Self::Plan(_) => "driver-failed",
-            Self::Waits(_) => "waiting",
+            Self::Waits(_) | Self::WaitsForRoom => "waiting",
             Self::NoDriver => "no-driver",
             Self::NoImage(_) => "no-image",
             Self::Write(_) => "store",

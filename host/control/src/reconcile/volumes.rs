@@ -206,7 +206,9 @@ async fn made(context: &Context, seen: &Volume, bytes: u64) -> Result<(), PassEr
             format!("{size} on node {}", node_of(seen)),
         )
     });
-    write_status(context, seen, change, told).await
+    write_status(context, seen, change, told).await?;
+    // Not settled, and nothing to do for it until its claim has grown: a pause, not a pass after a pass.
+    if is_news { Ok(()) } else { Err(PassError::WaitsForRoom) }
 }
 
 async fn failed(context: &Context, seen: &Volume, why: &str) -> Result<(), PassError> {

@@ -61,9 +61,11 @@ impl State {
         self.revision
     }
 
-    /// Whether an image with these bytes exists besides the one of this key and is not going.
+    /// Whether another image than the one of this key has the same bytes at the same service, and is not going.
     pub(crate) fn is_shared(&self, digest: &Digest, except: &VolumeKey) -> bool {
-        let same = |image: &Image| image.spec.digest == *digest && !image.meta.is_deleting();
+        let node = self.images.get(except).map(|image| &image.value.spec.node);
+        let same =
+            |image: &Image| image.spec.digest == *digest && Some(&image.spec.node) == node && !image.meta.is_deleting();
         self.images
             .iter()
             .any(|(key, image)| key != except && same(&image.value))
@@ -106,12 +108,12 @@ impl State {
         } else if let Some(name) = key.strip_prefix(keys::NODES).and_then(|name| name.parse().ok()) {
             if let Some(node) = decode(kv) {
                 self.nodes.insert(name, node);
-                self.capacity = kv.mod_revision;
+                self.capacity = self.capacity.max(kv.mod_revision);
             }
         } else if let Some(name) = key.strip_prefix(keys::LEDGERS).and_then(|name| name.parse().ok()) {
             if let Some(ledger) = decode(kv) {
                 self.ledgers.insert(name, ledger);
-                self.capacity = kv.mod_revision;
+                self.capacity = self.capacity.max(kv.mod_revision);
             }
         } else if let Some(digest) = key.strip_prefix(keys::PLUGINS).and_then(|hex| hex.parse().ok()) {
             if let Some(plugin) = decode(kv) {

@@ -296,7 +296,8 @@ pub fn met(intent: &Intent, facts: &[Fact]) -> Option<u64> {
     }
 }
 
-/// Checks a plan: every step is on this volume or its image, has the intent's sizes, and works towards the goal. A plan
+/// Checks a plan: every step is on this volume or its image, has the intent's sizes, and works towards the goal; a volume
+/// that starts from an image is published with the image's content only. A plan
 /// may take a partial object down and start again; it never removes or shortens a whole volume that should stay.
 ///
 /// # Errors
@@ -312,8 +313,24 @@ pub fn check(intent: &Intent, facts: &[Fact], steps: Vec<Step>) -> Result<Plan, 
         } if is_own_object(intent, object) => Some(*size_bytes),
         _ => None,
     });
+    let wanted = intent.source.as_ref().map(|source| source.digest.to_string());
+    let mut content = facts.iter().find_map(|fact| match fact {
+        Fact::Object {
+            object,
+            state: ObjectState::Partial { written, .. },
+        } if is_own_object(intent, object) => written.clone(),
+        _ => None,
+    });
     for (position, step) in steps.iter().enumerate() {
         check_step(intent, present_bytes, position, step)?;
+        match step {
+            Step::Allocate { .. } | Step::Remove { .. } => content = None,
+            Step::WriteImage { digest, .. } | Step::CloneImage { digest, .. } => content = Some(digest.clone()),
+            Step::Publish { .. } if present_bytes.is_none() && content != wanted => {
+                return Err(PlanFault::WithoutContent { step: position });
+            }
+            _ => {}
+        }
         // A step may publish what a later one must not remove again.
         if matches!(step, Step::Publish { .. }) {
             present_bytes = Some(intent.size_bytes);

@@ -60,12 +60,12 @@ async fn serve(
         () = stop.cancelled() => Ok(false),
         came = all_sessions(manager, &nodes, &fleet) => came.map(|()| true),
     };
-    let served = match came {
+    let mut served = match came {
         Ok(true) => announce(globals, args, manager),
         other => other.map(drop),
     };
     if served.is_ok() {
-        stop.cancelled().await;
+        served = manager.serve_until(stop).await;
     }
     fleet.stop().await;
     served

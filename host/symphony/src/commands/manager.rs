@@ -22,7 +22,7 @@ pub(crate) async fn run(args: &ManagerArgs) -> Result<(), Failure> {
     let stop = signals::stop_token()?;
     let manager = Manager::start(Folder::open(folder)?, &args.listen).await?;
     manager.say_ready()?;
-    stop.cancelled().await;
+    let ended = manager.serve_until(&stop).await;
     manager.stop().await;
-    Ok(())
+    ended
 }

@@ -201,3 +201,43 @@ fn the_host_believes_facts_not_drivers() {
         "the host asks for its own proof"
     );
 }
+
+#[test]
+fn a_volume_is_published_with_its_images_content_only() {
+    let digest = Digest::new([1; 32]).to_string();
+    let allocate = || Step::Allocate {
+        object: OWN.into(),
+        size_bytes: 2 << 20,
+    };
+    let publish = || Step::Publish { object: OWN.into() };
+    let write = Step::WriteImage {
+        object: OWN.into(),
+        digest: digest.clone(),
+        format: Format::Qcow2,
+        virtual_bytes: 1 << 20,
+    };
+    let refused = |facts: &[Fact], steps| check(&intent(Goal::Present), facts, steps).unwrap_err().reason();
+    assert_eq!(refused(&[], vec![allocate(), publish()]), "without-content");
+    assert_eq!(
+        refused(&[], vec![allocate(), write.clone(), allocate(), publish()]),
+        "without-content"
+    );
+    let partial = |written| {
+        let state = ObjectState::Partial {
+            size_bytes: 2 << 20,
+            written,
+        };
+        vec![Fact::Object {
+            object: OWN.into(),
+            state,
+        }]
+    };
+    assert_eq!(refused(&partial(None), vec![publish()]), "without-content");
+    assert!(check(&intent(Goal::Present), &partial(Some(digest)), vec![publish()]).is_ok());
+    assert!(check(&intent(Goal::Present), &[], vec![allocate(), write, publish()]).is_ok());
+    let empty = Intent {
+        source: None,
+        ..intent(Goal::Present)
+    };
+    assert!(check(&empty, &[], vec![allocate(), publish()]).is_ok());
+}
