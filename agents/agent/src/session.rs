@@ -145,7 +145,9 @@ impl Session {
         // The queue is empty, so there is room.
         let _ = uplink.try_send(ToManager::Hello(hello));
         let mut lines = Lines::new(self.connect(frames).await?);
-        let welcome = match next(&mut lines).await? {
+        let first = tokio::time::timeout(SILENCE_MAX, lines.next()).await;
+        let first = first.map_err(|_| SessionError::Silence)?;
+        let welcome = match first.map_err(SessionError::Frame)? {
             Some(ToAgent::Welcome(welcome)) => welcome,
             Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
             Some(_) => return Err(SessionError::Order),
@@ -156,21 +158,31 @@ impl Session {
         tracing::info!(manager = %self.manager, epoch = %welcome.epoch, "session open");
         let interval = Duration::from_millis(welcome.heartbeat_ms.clamp(100, SILENCE_MS_MAX / 2));
         let mut heartbeat = tokio::time::interval_at(Instant::now() + interval, interval);
+        let mut heard = Instant::now();
         loop {
             tokio::select! {
                 // `Lines` keeps what it has read when it is dropped here, so no frame is lost.
-                frame = next(&mut lines) => match frame? {
-                    Some(ToAgent::Call(call)) => self.calls.accept(*call, &uplink).await,
-                    Some(ToAgent::Heartbeat) => {}
-                    Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
-                    Some(ToAgent::Welcome(_)) => return Err(SessionError::Order),
-                    None => return Ok(()),
-                },
+                frame = lines.next() => {
+                    heard = Instant::now();
+                    match frame.map_err(SessionError::Frame)? {
+                        Some(ToAgent::Call(call)) => {
+                            // Waits only to refuse: a manager that takes no refusals is as good as silent.
+                            let accepted = self.calls.accept(*call, &uplink);
+                            let accepted = tokio::time::timeout(SILENCE_MAX, accepted).await;
+                            accepted.map_err(|_| SessionError::Silence)?;
+                        }
+                        Some(ToAgent::Heartbeat) => {}
+                        Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
+                        Some(ToAgent::Welcome(_)) => return Err(SessionError::Order),
+                        None => return Ok(()),
+                    }
+                }
                 _ = heartbeat.tick() => {
                     let calls = u32::try_from(self.calls.under_way()).unwrap_or(u32::MAX);
                     // A full queue is a sign of life itself.
                     let _ = uplink.try_send(ToManager::Heartbeat(Heartbeat { calls, memory_bytes: memory_bytes() }));
                 }
+                () = tokio::time::sleep_until(heard + SILENCE_MAX) => return Err(SessionError::Silence),
             }
         }
     }
@@ -215,16 +227,6 @@ impl Session {
         self.ledger.see_epoch(welcome.epoch).await;
         Ok(())
     }
-}
-
-async fn next<S>(lines: &mut Lines<S>) -> Result<Option<ToAgent>, SessionError>
-where
-    S: futures_util::Stream<Item = reqwest::Result<Bytes>> + Unpin,
-{
-    let frame = tokio::time::timeout(SILENCE_MAX, lines.next())
-        .await
-        .map_err(|_| SessionError::Silence)?;
-    frame.map_err(SessionError::Frame)
 }
 
 /// Between half and all of it: agents that lost the same manager don't come back at the same moment.

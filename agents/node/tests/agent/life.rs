@@ -53,6 +53,19 @@ async fn a_silent_manager_is_left() {
     assert!(folder.log().contains("nothing was heard of the manager"));
 }
 
+/// What the agent says itself in the meantime is no sign of life of its manager.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_falls_silent_after_its_welcome_is_left() {
+    let manager = Manager::start().await;
+    let folder = Folder::new(&manager.url);
+    let _agent = folder.start();
+    let held = manager.fall_silent().await;
+    let mut session = manager.session().await;
+    drop(held);
+    Wanted::empty(4096).make(&mut session).await.unwrap().unwrap();
+    assert!(folder.log().contains("nothing was heard of the manager"));
+}
+
 /// A program that outlived its agent would go on writing into what the next one makes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_die_with_the_agent() {

@@ -86,18 +86,17 @@ impl Manager {
         }
     }
 
-    /// Waits for an agent and welcomes it.
-    pub(crate) async fn session(&self) -> Session {
+    async fn welcomed(&self) -> (Raw, Hello, Epoch) {
         let (raw, hello) = self.raw().await;
         let epoch = Epoch(self.epoch.load(Ordering::SeqCst));
-        send(
-            &raw.down,
-            &ToAgent::Welcome(Welcome {
-                epoch,
-                heartbeat_ms: 200,
-            }),
-        )
-        .await;
+        let heartbeat_ms = 200;
+        send(&raw.down, &ToAgent::Welcome(Welcome { epoch, heartbeat_ms })).await;
+        (raw, hello, epoch)
+    }
+
+    /// Waits for an agent and welcomes it.
+    pub(crate) async fn session(&self) -> Session {
+        let (raw, hello, epoch) = self.welcomed().await;
         let down = raw.down.clone();
         let heartbeats = tokio::spawn(async move {
             while send(&down, &ToAgent::Heartbeat).await {
@@ -123,6 +122,11 @@ impl Manager {
     /// Waits for an agent, and says nothing to it as long as the answer is held.
     pub(crate) async fn ignore(&self) -> impl Sized + use<> {
         self.raw().await.0
+    }
+
+    /// Waits for an agent, welcomes it, and says nothing more to it as long as the answer is held.
+    pub(crate) async fn fall_silent(&self) -> impl Sized + use<> {
+        self.welcomed().await.0
     }
 
     /// Waits for an agent and sends it bytes of the test's own.
