@@ -1,7 +1,7 @@
 //! Step `check`: the whole structure of an upload, before it is called an image.
 
 use symphony_agent::StepError;
-use symphony_agent::jail::{Jail, JailError, Job};
+use symphony_agent::jail::{Finished, Jail, JailError, Job};
 use symphony_core::id::UploadId;
 use symphony_core::plan::image::{DetectedFormat, Integrity, Upload};
 
@@ -48,11 +48,16 @@ async fn qcow2(store: &Store, jail: &Jail, upload: UploadId, stored_bytes: u64) 
         file_bytes_max: 0,
         work_bytes: stored_bytes,
     };
-    match jail.run(job, |_| ()).await {
+    verdict(jail.run(job, |_| ()).await)
+}
+
+/// Only what the program found itself is held against the image, as that is noted for good. A program that did not come
+/// to its end may have been killed by anyone, for any reason: the step failed, and is tried again.
+fn verdict(finished: Result<Finished, JailError>) -> Result<Integrity, StepError> {
+    match finished {
         Ok(finished) if SOUND.contains(&finished.code) => Ok(Integrity::Sound),
         Ok(finished) => Ok(Integrity::Corrupt(format!("qemu-img check: {}", finished.complaint()))),
-        // An image that takes a program over its limits is as bad as a broken one.
-        Err(error @ (JailError::Killed(_) | JailError::Deadline(_))) => Ok(Integrity::Corrupt(error.to_string())),
+        Err(error @ JailError::Deadline(_)) => Err(StepError::Deadline(error.to_string())),
         Err(error @ JailError::NoProgram) => Err(StepError::Missing(error.to_string())),
         Err(JailError::Start(error)) => Err(StepError::io("start qemu-img")(error)),
         Err(error) => Err(StepError::Other(error.to_string())),
@@ -68,5 +73,24 @@ mod tests {
         assert_eq!(raw(512), Integrity::Sound);
         assert!(matches!(raw(0), Integrity::Corrupt(why) if why.contains("empty")));
         assert!(matches!(raw(1000), Integrity::Corrupt(why) if why.contains("512")));
+    }
+
+    #[test]
+    fn only_the_programs_own_verdict_is_noted() {
+        let said = |code| {
+            verdict(Ok(Finished {
+                code,
+                stdout: String::new(),
+                stderr: "broken".to_owned(),
+            }))
+        };
+        assert!(matches!(said(0), Ok(Integrity::Sound)));
+        assert!(matches!(said(3), Ok(Integrity::Sound)));
+        assert!(matches!(said(2), Ok(Integrity::Corrupt(why)) if why.contains("broken")));
+        assert!(matches!(verdict(Err(JailError::Killed(9))), Err(StepError::Other(_))));
+        assert!(matches!(
+            verdict(Err(JailError::Deadline(60))),
+            Err(StepError::Deadline(_))
+        ));
     }
 }
