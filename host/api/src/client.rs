@@ -9,6 +9,7 @@ mod upload;
 mod verbs;
 mod watch;
 
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,7 +66,12 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         let (builder, base) = match endpoint {
-            Endpoint::Http(address) => (builder, parse_address(address)?),
+            Endpoint::Http(address) => {
+                let url = parse_address(address)?;
+                // A proxy means another machine by this address than the caller does, and would see the token.
+                let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+                (builder, address.trim_end_matches('/').to_owned())
+            }
             // The host is not looked at: the socket is where everything goes.
             Endpoint::Socket(path) => {
                 own_socket(path)?;
@@ -111,14 +117,20 @@ fn own_socket(path: &Path) -> Result<(), ClientError> {
     Ok(())
 }
 
-fn parse_address(address: &str) -> Result<String, ClientError> {
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn parse_address(address: &str) -> Result<reqwest::Url, ClientError> {
     let wrong = || ClientError::Address(address.to_owned());
     let url = reqwest::Url::parse(address).map_err(|_| wrong())?;
     let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
     if url.scheme() != "http" || !url.has_host() || !bare {
         return Err(wrong());
     }
-    Ok(address.trim_end_matches('/').to_owned())
+    Ok(url)
 }
 
 #[cfg(test)]
@@ -144,6 +156,21 @@ mod tests {
         let client = Client::new(&Endpoint::Http("http://127.0.0.1:1/".into()), Some("secret"), "p").unwrap();
         assert_eq!(client.address(), "http://127.0.0.1:1");
         assert!(!format!("{client:?}").contains("secret"));
+    }
+
+    #[test]
+    fn loopback_is_known_by_its_address() {
+        for (address, own) in [
+            ("http://127.0.0.1:1", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:1", true),
+            ("http://localhost:1", true),
+            ("http://localhost.example:1", false),
+            ("http://10.0.0.1:1", false),
+            ("http://[2001:db8::1]:1", false),
+        ] {
+            assert_eq!(is_loopback(&parse_address(address).unwrap()), own, "{address}");
+        }
     }
 
     #[test]

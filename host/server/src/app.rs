@@ -58,6 +58,8 @@ impl Shared {
             sessions: Arc::new(Semaphore::new(limits.sessions)),
         };
         let data = reqwest::Client::builder()
+            // The agents' token and the images are for the agents alone.
+            .no_proxy()
             .connect_timeout(std::time::Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;

@@ -89,7 +89,7 @@ impl Harness {
             .await
             .unwrap();
         let base = format!("http://{}", server.address());
-        let http = reqwest::Client::new();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             base,
             store,

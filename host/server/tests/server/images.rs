@@ -11,7 +11,7 @@ use symphony_api::{Client, Code, Endpoint};
 use symphony_core::{keys, record};
 use symphony_server::Limits;
 use symphony_store::{Range, StoreExt as _};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{CLIENT_TOKEN, Harness};
 
@@ -205,6 +205,70 @@ async fn a_silent_upload_is_given_up() {
     assert!(problem.detail.contains("silent"), "{}", problem.detail);
     harness.gave_up(1);
     harness.stop().await;
+}
+
+/// A data port that takes one connection and does with it what it is told; the next are closed.
+async fn only_one(port: tokio::net::TcpListener, answer: Option<&'static [u8]>) {
+    let (mut held, _) = port.accept().await.unwrap();
+    if let Some(answer) = answer {
+        // Behind the end of a body in chunks.
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"0\r\n\r\n") {
+            assert_ne!(held.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        held.write_all(answer).await.unwrap();
+    }
+    loop {
+        drop(port.accept().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_image_service_that_freezes_is_given_up() {
+    let limits = Limits {
+        upload_silence: std::time::Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let harness = Harness::with(limits).await;
+    let piece = Bytes::from(vec![0; 64 << 10]);
+    let endless = stream::repeat(piece).map(Ok::<_, std::io::Error>).boxed();
+    let whole = stream::iter([Ok(Bytes::from_static(b"x"))]).boxed();
+    let cases = [
+        (endless, None, "took no bytes"),
+        (
+            whole,
+            Some(&b"HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{"[..]),
+            "its answer",
+        ),
+    ];
+    for (pieces, answer, says) in cases {
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", port.local_addr().unwrap());
+        *harness.loops.image_service.lock().unwrap() = Some(("n1".parse().unwrap(), url));
+        let frozen = tokio::spawn(only_one(port, answer));
+        let problem = harness
+            .refused(harness.post_image("name=i", reqwest::Body::wrap_stream(pieces)))
+            .await
+            .is(Code::NoImageService);
+        assert!(problem.detail.contains(says), "{}", problem.detail);
+        frozen.abort();
+    }
+    harness.stop().await;
+}
+
+/// Tokens and images are not for a proxy that happens to be named in the environment.
+#[test]
+fn no_proxy_is_asked() {
+    let nobody = "http://127.0.0.1:1";
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "images::an_image_streams_through_and_is_put_on_record"])
+        .envs([("http_proxy", nobody), ("all_proxy", nobody)])
+        .env_remove("no_proxy")
+        .env_remove("NO_PROXY")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[tokio::test]

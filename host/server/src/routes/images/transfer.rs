@@ -17,7 +17,7 @@ use symphony_core::id::UploadId;
 use symphony_core::name::Name;
 use symphony_core::plan::image::Upload;
 use symphony_protocol::data::{DataError, UPLOADS_PATH};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::failure::{Answer, Failure, chain};
@@ -63,13 +63,9 @@ impl DataPort {
     pub(super) async fn put(&self, request: Request, sha256: Option<Digest>) -> Answer<Upload> {
         let length = content_length(request.headers());
         let client_fault = Arc::new(OnceLock::new());
-        let sent = CancellationToken::new();
-        let pieces = pieces(
-            self.app.clone(),
-            request.into_body().into_data_stream(),
-            client_fault.clone(),
-            sent.clone(),
-        );
+        let (sender, turn) = watch::channel(Turn::Service);
+        let body = request.into_body().into_data_stream();
+        let pieces = pieces(self.app.clone(), body, client_fault.clone(), sender);
         let digest = sha256
             .map(|sha256| format!("?sha256={}", sha256.hex()))
             .unwrap_or_default();
@@ -82,16 +78,16 @@ impl DataPort {
         if let Some(length) = length {
             put = put.header(header::CONTENT_LENGTH, length);
         }
-        let flushed_late = async {
-            sent.cancelled().await;
-            tokio::time::sleep(FLUSH_MAX).await;
-        };
+        let silence = self.app.limits.upload_silence;
         let answer = tokio::select! {
             answer = put.send() => answer,
-            () = flushed_late => return Err(self.silent("did not make the upload durable in time")),
+            what = stalled(turn, silence) => return Err(self.silent(what)),
         };
         match answer {
-            Ok(response) => self.read(response).await,
+            Ok(response) => {
+                let read = tokio::time::timeout(silence, self.read(response)).await;
+                read.unwrap_or_else(|_| Err(self.silent("did not end its answer in time")))
+            }
             Err(_) if client_fault.get().is_some() => Err(Failure::new(
                 Code::MalformedBody,
                 client_fault.get().copied().unwrap_or_default(),
@@ -103,7 +99,7 @@ impl DataPort {
         }
     }
 
-    /// Has the node forget the upload. When it can't be reached it keeps the bytes until it looks itself.
+    /// Has the node forget the upload. When it can't be reached it may keep the bytes, and the log says which they are.
     pub(super) async fn give_up(&self) {
         let delete = self
             .app
@@ -160,27 +156,55 @@ impl DataPort {
     }
 }
 
+/// Whose turn it is while an upload's bytes go through. Nobody's any more: the transfer let go of the body, at its end
+/// or because it broke.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// The client's, to send a piece.
+    Client,
+    /// The image service's, to take one.
+    Service,
+}
+
+/// Waits until an image service has held an upload up for too long, and says how. One that is frozen takes no bytes, so
+/// that nothing is asked of the client either: only from outside can that be seen.
+async fn stalled(mut turn: watch::Receiver<Turn>, silence: Duration) -> &'static str {
+    loop {
+        let limit = match *turn.borrow_and_update() {
+            // The client's own silence ends the body first.
+            Turn::Client => silence * 2,
+            Turn::Service => silence,
+        };
+        match tokio::time::timeout(limit, turn.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break,
+            Err(_) => return "took no bytes for too long",
+        }
+    }
+    tokio::time::sleep(FLUSH_MAX).await;
+    "did not make the upload durable in time"
+}
+
 /// The pieces of a body as they come. One that breaks off, or is silent for too long, ends the transfer with an error,
 /// so that the node never takes it for whole.
 fn pieces(
     app: App,
     body: BodyDataStream,
     client_fault: Arc<OnceLock<&'static str>>,
-    sent: CancellationToken,
+    turn: watch::Sender<Turn>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    stream::unfold(Some(body), move |body| {
-        let (app, client_fault, sent) = (app.clone(), client_fault.clone(), sent.clone());
+    stream::unfold(Some((body, turn)), move |state| {
+        let (app, client_fault) = (app.clone(), client_fault.clone());
         async move {
-            let mut body = body?;
+            let (mut body, turn) = state?;
+            turn.send_replace(Turn::Client);
             let fault = match tokio::time::timeout(app.limits.upload_silence, body.next()).await {
                 Ok(Some(Ok(piece))) => {
                     app.metrics.uploaded_bytes.inc_by(piece.len() as u64);
-                    return Some((Ok(piece), Some(body)));
+                    turn.send_replace(Turn::Service);
+                    return Some((Ok(piece), Some((body, turn))));
                 }
-                Ok(None) => {
-                    sent.cancel();
-                    return None;
-                }
+                Ok(None) => return None,
                 Ok(Some(Err(_))) => "the upload broke off",
                 Err(_) => "the upload was silent for too long",
             };
