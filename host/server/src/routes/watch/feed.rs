@@ -54,6 +54,11 @@ impl From<symphony_store::Error> for End {
     }
 }
 
+/// Sends the last event. A reader that does not read goes without it: its seat is for another.
+async fn part(events: &mpsc::Sender<Bytes>, text: Bytes, patience: Duration) {
+    let _ = tokio::time::timeout(patience, events.send(text)).await;
+}
+
 impl Feed {
     pub(super) fn new(app: App, selection: Selection, events: mpsc::Sender<Bytes>, heartbeat: Duration) -> Self {
         Self {
@@ -76,7 +81,10 @@ impl Feed {
         if let Err(End::Failed(problem)) = ended
             && let Ok(text) = sse::error(&problem)
         {
-            let _ = self.events.send(text).await;
+            tokio::select! {
+                () = part(&self.events, text, self.heartbeat) => {}
+                () = shutdown.cancelled() => {}
+            }
         }
         self.app.metrics.watches.dec();
     }
@@ -209,5 +217,24 @@ impl Feed {
             }
             Kind::Service => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_is_parted_from() {
+        let (events, mut answer) = mpsc::channel(1);
+        let (first, last) = (Bytes::from_static(b"first"), Bytes::from_static(b"last"));
+        events.try_send(first.clone()).unwrap();
+        // It would wait for ever.
+        part(&events, last.clone(), Duration::from_millis(10)).await;
+        assert_eq!(answer.recv().await, Some(first));
+        part(&events, last.clone(), Duration::from_secs(60)).await;
+        assert_eq!(answer.recv().await, Some(last));
+        drop(answer);
+        part(&events, Bytes::new(), Duration::MAX).await;
     }
 }
