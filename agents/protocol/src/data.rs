@@ -2,7 +2,9 @@
 //!
 //! - `PUT /data/v1/uploads/UPLOAD-ID` — streams a new image in; answers an [`symphony_core::plan::image::Upload`] as
 //!   JSON once every byte is flushed. `?sha256=HEX`: refused with 422 when the bytes have another digest.
-//! - `DELETE /data/v1/uploads/UPLOAD-ID` — gives an upload up.
+//! - `DELETE /data/v1/uploads/UPLOAD-ID` — gives an upload up. Nothing else does: the image service can't tell one that
+//!   the manager never put on record, because it was killed between the answer and the record, from one whose manager is
+//!   away, and keeps both.
 //! - `GET /data/v1/blobs/HEX` — a stored image; understands `Range: bytes=N-`.
 //!
 //! Errors are JSON: [`DataError`].
