@@ -193,7 +193,7 @@ async fn an_upload_that_breaks_off_is_no_image() {
 #[tokio::test]
 async fn a_silent_upload_is_given_up() {
     let limits = Limits {
-        upload_silence: std::time::Duration::from_millis(50),
+        upload_silence: std::time::Duration::from_secs(1),
         ..Limits::default()
     };
     let harness = Harness::with(limits).await;
