@@ -1,0 +1,10 @@
+//! The loops over a real store, real components and simulated agents: what a whole cloud shows too late or too seldom.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod control {
+    mod growing;
+    mod harness;
+    mod sessions;
+    mod swapping;
+}

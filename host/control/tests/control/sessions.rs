@@ -1,0 +1,59 @@
+//! Sessions: the newer one counts, a deposed manager is told so, and stopping ends everything.
+
+use std::time::Duration;
+
+use symphony_core::counter::Epoch;
+use symphony_core::volume::VolumePhase;
+
+use super::harness::{Loops, SimulatedAgent, hello};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_session_takes_the_place_of_the_older() {
+    let loops = Loops::start().await;
+    let older = SimulatedAgent::connect(&loops.control, "n1", 1 << 30).await;
+    let newer = SimulatedAgent::connect(&loops.control, "n1", 1 << 30).await;
+    older.ended.await.unwrap();
+    loops.ask_for("v", 1 << 20).await;
+    loops
+        .until("v", "ready", |volume| volume.status.phase == VolumePhase::Ready)
+        .await;
+    assert!(newer.calls() > 0);
+    assert_eq!(loops.control.agents().connected().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_saw_a_later_leader_or_speaks_otherwise_gets_no_session() {
+    let loops = Loops::start().await;
+    let later = symphony_protocol::Hello {
+        epoch_seen: Epoch(99),
+        ..hello("n1", 1)
+    };
+    let refused = loops.control.agents().connect(later).await.err().unwrap();
+    assert!(refused.0.contains("does not lead"), "{refused}");
+    let other = symphony_protocol::Hello {
+        protocol: 99,
+        ..hello("n1", 1)
+    };
+    assert!(loops.control.agents().connect(other).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_while_much_waits() {
+    let loops = Loops::start().await;
+    for number in 0..100 {
+        loops.ask_for(&format!("v{number}"), 1 << 20).await;
+    }
+    // The limit only ends a test that would hang for ever.
+    tokio::time::timeout(Duration::from_secs(60), loops.control.stop())
+        .await
+        .expect("the loops end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_store_a_manager_ends() {
+    let loops = Loops::start().await;
+    loops.store.close().await;
+    tokio::time::timeout(Duration::from_secs(60), loops.control.ended())
+        .await
+        .expect("the loops end");
+}
