@@ -3,6 +3,8 @@
 //! The host keeps one mirror per plugin instance. It says what to send: everything once, then the rows that changed.
 //! The digest is the one that `wit/policy.wit` describes.
 
+mod columns;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,100 +12,13 @@ use crate::labels::Labels;
 
 use super::candidate::{Candidate, Candidates};
 use super::request::Request;
+pub use columns::{Batch, Change, Column, ColumnData, NewSymbols, Stamp};
+use columns::{row_hashes, sets};
 
 /// Most columns that a plugin may ask for.
 pub const COLUMNS_MAX: usize = 64;
 /// Most symbols in one epoch; past it the mirror starts a new one.
 pub const SYMBOLS_MAX: usize = 1 << 20;
-
-/// Which state a plugin holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stamp {
-    /// Changes when symbols or row order start anew.
-    pub epoch: u64,
-    /// The store's revision that the rows are of.
-    pub revision: u64,
-    /// Wrapping sum of the hashes of all rows.
-    pub digest: u64,
-}
-
-/// The values of one column.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ColumnData {
-    /// Whole numbers.
-    U64s(Vec<u64>),
-    /// One symbol a row; 0 is none.
-    Symbols(Vec<u32>),
-    /// Any number of symbols a row: `values[offsets[i]..offsets[i + 1]]`.
-    Sets {
-        /// One more than rows.
-        offsets: Vec<u32>,
-        /// Ascending within a row.
-        values: Vec<u32>,
-    },
-}
-
-/// One attribute of all rows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Its values.
-    pub data: ColumnData,
-}
-
-/// Symbols that the plugin does not have yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewSymbols {
-    /// Number of the first of them.
-    pub first: u32,
-    /// Their texts.
-    pub names: Vec<String>,
-}
-
-/// What to send before the next batch.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// The plugin holds what it should.
-    None,
-    /// Everything.
-    Load {
-        /// The stamp of what is sent.
-        at: Stamp,
-        /// Symbols.
-        symbols: NewSymbols,
-        /// Rows.
-        rows: u32,
-        /// Columns in the order that the plugin asked for.
-        columns: Vec<Column>,
-    },
-    /// Rows that changed.
-    Update {
-        /// What the plugin holds.
-        base: Stamp,
-        /// What it holds afterwards.
-        to: Stamp,
-        /// Symbols that are new.
-        symbols: NewSymbols,
-        /// Ascending row numbers.
-        rows: Vec<u32>,
-        /// Their values.
-        columns: Vec<Column>,
-    },
-}
-
-/// Requests as a plugin takes them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
-    /// The state that the answer must be of.
-    pub need: Stamp,
-    /// Symbols that are new.
-    pub symbols: NewSymbols,
-    /// For each request its row in `shapes`.
-    pub requests: Vec<u32>,
-    /// One value per shape.
-    pub shapes: Vec<Column>,
-}
 
 /// A column that this version of the host does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +51,8 @@ pub struct Mirror {
     candidate_columns: Vec<(CandidateColumn, String)>,
     request_columns: Vec<(RequestColumn, String)>,
     symbols: HashMap<String, u32>,
+    /// The symbols of whole label sets: nodes are many, their label sets few.
+    label_sets: HashMap<Labels, Arc<[u32]>>,
     unsent: NewSymbols,
     held: Vec<Arc<Candidate>>,
     hashes: Vec<u64>,
@@ -159,6 +76,7 @@ impl Mirror {
                 .map(|name| Ok((request_column(name)?, name.clone())))
                 .collect::<Result<_, _>>()?,
             symbols: HashMap::new(),
+            label_sets: HashMap::new(),
             unsent: NewSymbols {
                 first: 1,
                 names: Vec::new(),
@@ -243,6 +161,7 @@ impl Mirror {
     fn load(&mut self, candidates: &Candidates) -> Change {
         if self.loaded {
             self.symbols.clear();
+            self.label_sets.clear();
             self.unsent = NewSymbols {
                 first: 1,
                 names: Vec::new(),
@@ -300,12 +219,8 @@ impl Mirror {
             .into_iter()
             .map(|(column, name)| {
                 let data = match column {
-                    CandidateColumn::Node => {
-                        ColumnData::Symbols(held.iter().map(|c| self.symbol(c.node.as_str())).collect())
-                    }
-                    CandidateColumn::Pool => {
-                        ColumnData::Symbols(held.iter().map(|c| self.symbol(c.pool.as_str())).collect())
-                    }
+                    CandidateColumn::Node => self.symbol_column(held.iter().map(|c| c.node.as_str())),
+                    CandidateColumn::Pool => self.symbol_column(held.iter().map(|c| c.pool.as_str())),
                     CandidateColumn::Schedulable => {
                         ColumnData::U64s(held.iter().map(|c| u64::from(c.schedulable)).collect())
                     }
@@ -318,13 +233,33 @@ impl Mirror {
             .collect()
     }
 
-    fn label_symbols(&mut self, labels: &Labels) -> Vec<u32> {
+    fn label_symbols(&mut self, labels: &Labels) -> Arc<[u32]> {
+        if let Some(symbols) = self.label_sets.get(labels) {
+            return Arc::clone(symbols);
+        }
         let mut symbols: Vec<u32> = labels
             .iter()
             .map(|(key, value)| self.symbol(&format!("{key}={value}")))
             .collect();
         symbols.sort_unstable();
+        let symbols: Arc<[u32]> = symbols.into();
+        if self.label_sets.len() >= SYMBOLS_MAX {
+            self.label_sets.clear();
+        }
+        self.label_sets.insert(labels.clone(), Arc::clone(&symbols));
         symbols
+    }
+
+    /// The symbols of a column in which neighbours are often equal, as pools are.
+    fn symbol_column<'a>(&mut self, texts: impl Iterator<Item = &'a str>) -> ColumnData {
+        let mut last = ("", 0);
+        let symbol = |text: &'a str| {
+            if text != last.0 || last.1 == 0 {
+                last = (text, self.symbol(text));
+            }
+            last.1
+        };
+        ColumnData::Symbols(texts.map(symbol).collect())
     }
 
     fn symbol(&mut self, text: &str) -> u32 {
@@ -348,48 +283,6 @@ impl Mirror {
 
 fn same_place(old: &Candidate, new: &Candidate) -> bool {
     old.node == new.node && old.pool == new.pool
-}
-
-fn sets(rows: impl Iterator<Item = Vec<u32>>) -> ColumnData {
-    let (mut offsets, mut values) = (vec![0], Vec::new());
-    for row in rows {
-        values.extend(row);
-        offsets.push(u32::try_from(values.len()).unwrap_or(u32::MAX));
-    }
-    ColumnData::Sets { offsets, values }
-}
-
-/// The hash of each row; `rows` gives their numbers, the columns have one value for each.
-fn row_hashes(rows: &[u32], columns: &[Column]) -> Vec<u64> {
-    let mut hashes: Vec<u64> = rows
-        .iter()
-        .map(|row| (u64::from(*row) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-        .collect();
-    for column in columns {
-        match &column.data {
-            ColumnData::U64s(values) => hashes
-                .iter_mut()
-                .zip(values)
-                .for_each(|(hash, value)| mix(hash, *value)),
-            ColumnData::Symbols(values) => hashes
-                .iter_mut()
-                .zip(values)
-                .for_each(|(hash, value)| mix(hash, u64::from(*value))),
-            ColumnData::Sets { offsets, values } => {
-                for (hash, span) in hashes.iter_mut().zip(offsets.windows(2)) {
-                    let row = &values[span[0] as usize..span[1] as usize];
-                    mix(hash, row.len() as u64);
-                    row.iter().for_each(|value| mix(hash, u64::from(*value)));
-                }
-            }
-        }
-    }
-    hashes
-}
-
-fn mix(hash: &mut u64, word: u64) {
-    let mixed = (*hash ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    *hash = mixed ^ (mixed >> 32);
 }
 
 fn candidate_column(name: &str) -> Result<CandidateColumn, UnknownColumn> {
