@@ -20,8 +20,8 @@ pub(crate) const FIGURES: [Figure; 1] = [Figure {
     what: "of 2,000 volumes that wait, from uncordoning 3 nodes to the last placement in a watch; agents begin making them",
 }];
 
-/// Measures.
-pub(crate) async fn measure(values: &mut Values) -> Result<(), Box<dyn Error>> {
+/// Measures; the cloud that it was done with.
+pub(crate) async fn measure(values: &mut Values) -> Result<Cloud, Box<dyn Error>> {
     let cloud = Cloud::start(Options::default()).await;
     cordon(cloud.client(), true).await?;
     let lookout = Arc::new(Lookout::start(cloud.client(), |volume| volume.node().is_some()).await?);
@@ -45,7 +45,7 @@ pub(crate) async fn measure(values: &mut Values) -> Result<(), Box<dyn Error>> {
         "place.durable_per_s",
         VOLUMES as f64 / last.duration_since(start).as_secs_f64(),
     );
-    Ok(())
+    Ok(cloud)
 }
 
 /// Keeps new work from all nodes, or no longer.

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use symphony_tests::Cloud;
 
 use figure::{Figure, Values, Wanted};
 
@@ -62,27 +63,39 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let wanted = Wanted::new(&arguments.only, figures())?;
     let mut values = Values::default();
-    place::measure(&wanted, &mut values).await?;
-    if wanted.any(&memory::FIGURES) {
-        memory::measure(&mut values).await?;
-    }
-    if wanted.any(&create::FIGURES) {
-        create::measure(&mut values).await?;
-    }
-    if wanted.any(&durable::FIGURES) {
-        durable::measure(&mut values).await?;
-    }
-    if wanted.any(&write::FIGURES) {
-        write::measure(&mut values).await?;
-    }
+    let measured = place::measure(&wanted, &mut values).and_then(|()| end_to_end(&wanted, &mut values));
+    // What was measured before an error is worth showing.
     let shown: Vec<&Figure> = figures().filter(|figure| wanted.has(figure)).collect();
     report::table(&shown, &values)?;
-    match &arguments.json {
-        Some(file) => report::json(file, &shown, &values),
-        None => Ok(()),
+    if let Some(file) = &arguments.json {
+        report::json(file, &shown, &values)?;
     }
+    measured
+}
+
+/// What needs a whole cloud. The clouds' folders go at the end only: a file system that has just removed thousands of
+/// files can be slow to make others.
+#[tokio::main]
+async fn end_to_end(wanted: &Wanted, values: &mut Values) -> Result<(), Box<dyn Error>> {
+    let mut ended = Vec::new();
+    let mut end = |mut cloud: Cloud| {
+        cloud.kill();
+        ended.push(cloud);
+    };
+    if wanted.any(&memory::FIGURES) {
+        end(memory::measure(values).await?);
+    }
+    if wanted.any(&create::FIGURES) {
+        end(create::measure(values).await?);
+    }
+    if wanted.any(&durable::FIGURES) {
+        end(durable::measure(values).await?);
+    }
+    if wanted.any(&write::FIGURES) {
+        end(write::measure(values).await?);
+    }
+    Ok(())
 }

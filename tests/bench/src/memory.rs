@@ -26,8 +26,8 @@ pub(crate) const FIGURES: [Figure; 2] = [
     },
 ];
 
-/// Measures.
-pub(crate) async fn measure(values: &mut Values) -> Result<(), Box<dyn Error>> {
+/// Measures; the cloud that it was done with.
+pub(crate) async fn measure(values: &mut Values) -> Result<Cloud, Box<dyn Error>> {
     let cloud = Cloud::start(Options::default()).await;
     let serving = cloud
         .client()
@@ -51,7 +51,7 @@ pub(crate) async fn measure(values: &mut Values) -> Result<(), Box<dyn Error>> {
         return Err(format!("the cloud has {} child processes, not 3 agents", agents.len()).into());
     }
     values.put("agent.rss_mib", agents.into_iter().fold(0.0, f64::max));
-    Ok(())
+    Ok(cloud)
 }
 
 /// The processes whose parent this is, in `/proc`.

@@ -9,7 +9,7 @@ use symphony_sdk::testing::{Cluster, Random, Want};
 
 const GIB: u64 = 1 << 30;
 
-/// The pools: nine of ten take new work, all are filled by chance, each has two labels.
+/// The pools: all but one in fifty take new work; each is filled by chance and has two labels.
 pub(crate) struct Field {
     pub(crate) candidates: Candidates,
     pub(crate) cluster: Cluster,
