@@ -42,5 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(json) = &arguments.json {
         bench.arg("--json").arg(json);
     }
-    process::run(&mut bench)
+    let measured = process::run(&mut bench);
+    // What the clouds compiled once for all of them is left in there.
+    std::fs::remove_dir_all(&disk)?;
+    measured
 }
