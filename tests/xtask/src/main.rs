@@ -34,6 +34,8 @@ enum Verb {
     },
     /// Sets up, builds in release mode, and measures the figures that the project gives of itself.
     Bench(bench::Arguments),
+    /// Installs what this repository needs of a server; nothing when it is there.
+    Setup,
     /// Checks format, clippy and documentation.
     Lint,
     /// Builds the first-party components into `target/plugins/`, where `symphony` embeds them from.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test { only_tests } => test::run(only_tests),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Setup => setup::run(),
         Verb::Lint => lint::run(),
         Verb::Plugins(arguments) => plugins::run(&arguments),
     };

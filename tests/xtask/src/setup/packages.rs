@@ -1,0 +1,140 @@
+//! The Debian packages that are needed, each with the proof that it is there: a program or a file, never the package
+//! system's word, for what is needed may have come by another way.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::process;
+
+/// A package, and why.
+#[derive(Clone, Copy)]
+pub(super) struct Package {
+    pub(super) name: &'static str,
+    pub(super) suite: Suite,
+    pub(super) proof: Proof,
+    pub(super) what_for: &'static str,
+}
+
+/// Where a package comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Suite {
+    /// The release itself.
+    Plain,
+    /// The release's backports: the release has it, but too old.
+    Backports,
+}
+
+/// What is there when the package is.
+#[derive(Clone, Copy)]
+pub(super) enum Proof {
+    /// A program on the path.
+    Program(&'static str),
+    /// A file below one of the folders for libraries.
+    Library(&'static str),
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Program(name) | Self::Library(name)) = self;
+        f.write_str(name)
+    }
+}
+
+impl Package {
+    /// Whether it has to be installed.
+    pub(super) fn is_missing(&self) -> bool {
+        match self.proof {
+            Proof::Program(name) => !process::is_installed(name),
+            Proof::Library(path) => !libraries().iter().any(|dir| dir.join(path).exists()),
+        }
+    }
+}
+
+/// The folders for libraries: the plain one, and the one of this architecture.
+fn libraries() -> [PathBuf; 2] {
+    let plain = PathBuf::from("/usr/lib");
+    let own = plain.join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    [plain, own]
+}
+
+const fn plain(name: &'static str, program: &'static str, what_for: &'static str) -> Package {
+    Package {
+        name,
+        suite: Suite::Plain,
+        proof: Proof::Program(program),
+        what_for,
+    }
+}
+
+const fn newer(name: &'static str, proof: Proof, what_for: &'static str) -> Package {
+    Package {
+        name,
+        suite: Suite::Backports,
+        proof,
+        what_for,
+    }
+}
+
+/// All of them.
+pub(super) const NEEDED: [Package; 19] = [
+    newer(
+        "qemu-utils",
+        Proof::Program("qemu-img"),
+        "images are checked and written with it",
+    ),
+    newer(
+        "qemu-system-x86",
+        Proof::Program("qemu-system-x86_64"),
+        "machines run in it",
+    ),
+    newer(
+        "libvirt-daemon",
+        Proof::Program("libvirtd"),
+        "nodes run their machines with it",
+    ),
+    newer(
+        "libvirt-daemon-driver-qemu",
+        Proof::Library("libvirt/connection-driver/libvirt_driver_qemu.so"),
+        "libvirt runs qemu with it",
+    ),
+    newer(
+        "libvirt-clients",
+        Proof::Program("virsh"),
+        "tests look at machines from outside with it",
+    ),
+    newer(
+        "libvirt-dev",
+        Proof::Library("pkgconfig/libvirt.pc"),
+        "the compute agent is linked with it",
+    ),
+    plain(
+        "pkg-config",
+        "pkg-config",
+        "the compute agent's build finds libvirt with it",
+    ),
+    plain("nftables", "nft", "networks are filtered with it"),
+    plain("dnsmasq-base", "dnsmasq", "networks give addresses and names with it"),
+    plain("iproute2", "ip", "networks are made with it"),
+    plain("util-linux", "unshare", "nodes on one kernel are kept apart with it"),
+    plain("binutils", "as", "the tiny disk is assembled with it"),
+    plain(
+        "xfsprogs",
+        "mkfs.xfs",
+        "tests clone volumes on a file system with reflinks",
+    ),
+    plain(
+        "dosfstools",
+        "mkfs.fat",
+        "the Linux disk's boot partition is made with it",
+    ),
+    plain("mtools", "mcopy", "the Linux disk's boot partition is filled with it"),
+    plain("syslinux", "syslinux", "the Linux disk boots with it"),
+    Package {
+        name: "syslinux-common",
+        suite: Suite::Plain,
+        proof: Proof::Library("syslinux/mbr/mbr.bin"),
+        what_for: "the Linux disk's first sector comes from it",
+    },
+    plain("e2fsprogs", "mke2fs", "the Linux disk's root partition is made with it"),
+    plain("kmod", "depmod", "the Linux disk's kernel modules are sorted with it"),
+];
