@@ -6,6 +6,7 @@ pub mod disk;
 pub mod wait;
 
 pub use cloud::{Cloud, Options};
+pub use symphony_lab as lab;
 pub use wait::{Patience, until};
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod guests;
 mod lint;
 mod plugins;
 mod process;
@@ -34,6 +35,8 @@ enum Verb {
     },
     /// Sets up, builds in release mode, and measures the figures that the project gives of itself.
     Bench(bench::Arguments),
+    /// Makes the disk that system tests boot machines from, when it is not there or its recipe changed.
+    Guests,
     /// Installs what this repository needs of a server; nothing when it is there.
     Setup,
     /// Checks format, clippy and documentation.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test { only_tests } => test::run(only_tests),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Guests => guests::run(),
         Verb::Setup => setup::run(),
         Verb::Lint => lint::run(),
         Verb::Plugins(arguments) => plugins::run(&arguments),

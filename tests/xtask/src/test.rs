@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{demo, lint, plugins, process, setup};
+use crate::{demo, guests, lint, plugins, process, setup};
 
 /// Sets up, builds, lints, tests, and ends with the demonstration.
 pub(crate) fn run(only_tests: bool) -> Result<(), Box<dyn Error>> {
@@ -11,6 +11,7 @@ pub(crate) fn run(only_tests: bool) -> Result<(), Box<dyn Error>> {
         guests: true,
         offline: false,
     })?;
+    guests::run()?;
     if !only_tests {
         lint::run()?;
     }

@@ -8,30 +8,10 @@ use std::process::Command;
 
 use crate::process;
 
-/// Size of the tiny disk: 1 MiB.
-const DISK_BYTES: usize = 1 << 20;
-const SECTOR: usize = 512;
-
-/// Assembles the boot sector and lays the disk out; see `assets/boot.S`.
+/// Makes the tiny disk.
 pub(crate) fn tiny(dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let source = process::root().join("tests/xtask/assets/boot.S");
-    let (object, linked) = (dir.join("boot.o"), dir.join("boot.bin"));
-    process::run(Command::new("as").arg("--32").arg(source).arg("-o").arg(&object))?;
-    let mut link = Command::new("ld");
-    link.args(["-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary"])
-        .arg(&object)
-        .arg("-o")
-        .arg(&linked);
-    process::run(&mut link)?;
-    let mut disk = std::fs::read(&linked)?;
-    if disk.len() != SECTOR {
-        return Err(format!("the boot sector has {} bytes", disk.len()).into());
-    }
-    disk.resize(DISK_BYTES, 0);
-    let text = b"made by symphony\0";
-    disk[SECTOR..SECTOR + text.len()].copy_from_slice(text);
     let path = dir.join("tiny.raw");
-    std::fs::write(&path, disk)?;
+    symphony_lab::tiny(&path, "made by symphony")?;
     Ok(path)
 }
 
