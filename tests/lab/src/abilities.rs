@@ -43,10 +43,10 @@ impl Abilities {
             root: succeeds("test \"$(id -u)\" = 0"),
             namespaces: succeeds("unshare --net --mount --pid --fork true"),
             bridges: succeeds(
-                "unshare --net sh -c 'ip link add b type bridge && ip link add v type veth && ip link set v master b'",
+                "unshare --net sh -c 'ip link add name try0 type bridge && ip link add name try1 type veth && ip link set try1 master try0'",
             ),
-            tun: succeeds("unshare --net ip tuntap add t mode tap"),
-            filters: succeeds("unshare --net nft add table bridge t"),
+            tun: succeeds("unshare --net ip tuntap add name try0 mode tap"),
+            filters: succeeds("unshare --net nft add table bridge try"),
             dhcp: succeeds("dnsmasq --version"),
             kvm: OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok(),
             qemu: succeeds("qemu-system-x86_64 --version"),
