@@ -4,12 +4,15 @@
 //!   intent ─► driver: probes ─► agent: facts ─► driver: plan ─► check ─► agent: steps ─► facts ─► … until nothing is left
 //! ```
 //!
-//! Each kind of resource has steps of its own, so that a driver of volumes can't even express a step on an image
-//! service. A checked plan is a type of its own: what an agent is sent went through [`volume::check`] or
-//! [`image::check`], there is no other way to make one.
+//! Each [`Kind`] of resource has steps of its own, so that a driver of volumes can't even express a step on an image
+//! service. A checked plan is a type of its own: what an agent is sent went through [`check`], there is no other way to
+//! make one.
 
 pub mod image;
+mod kind;
 pub mod volume;
+
+pub use kind::{Kind, Plan, Probes, check, check_probes};
 
 use serde::{Deserialize, Serialize};
 

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::UploadId;
 use crate::image::Image;
+use crate::plugin::Slot;
 
-use super::{Goal, PROBES_MAX, PlanFault, STEPS_MAX};
+use super::{Goal, Kind, PlanFault};
 
 /// What is wanted of one image at one image service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,121 +159,122 @@ impl Step {
     }
 }
 
-/// Probes that passed [`check_probes`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Probes(Vec<Probe>);
+/// The kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Images;
 
-/// A plan that passed [`check`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Plan(Vec<Step>);
+impl Kind for Images {
+    const NAME: &'static str = "image";
+    const SLOT: Slot = Slot::ImageDriver;
 
-impl Probes {
-    /// The probes.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Probe] {
-        &self.0
-    }
-}
+    type Intent = Intent;
+    type Probe = Probe;
+    type Fact = Fact;
+    type Step = Step;
+    type Met = ();
 
-impl Plan {
-    /// The steps.
-    #[must_use]
-    pub fn steps(&self) -> &[Step] {
-        &self.0
+    fn goal(intent: &Intent) -> Goal {
+        intent.goal
     }
 
-    /// Whether nothing is left to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// Checks what a driver asks for: only what belongs to the intent.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub fn check_probes(intent: &Intent, mut probes: Vec<Probe>) -> Result<Probes, PlanFault> {
-    if probes.len() > PROBES_MAX {
-        return Err(PlanFault::TooManyProbes(probes.len()));
-    }
-    for (step, probe) in probes.iter().enumerate() {
+    fn may_probe(intent: &Intent, probe: &Probe) -> Result<(), String> {
         let (Probe::Upload(object) | Probe::Blob(object)) = probe;
-        if !is_own(intent, object) {
-            return Err(PlanFault::ForeignObject {
-                step,
-                object: object.clone(),
-            });
+        if is_own(intent, object) {
+            Ok(())
+        } else {
+            Err(object.clone())
         }
     }
-    // What the host itself must see before it believes that an image is stored or gone.
-    let own = Probe::Blob(intent.digest.to_string());
-    if !probes.contains(&own) {
-        probes.push(own);
-    }
-    Ok(Probes(probes))
-}
 
-/// Whether the facts show that the intent is met, whatever the driver says.
-#[must_use]
-pub fn is_met(intent: &Intent, facts: &[Fact]) -> bool {
-    let blob = facts.iter().find_map(|fact| match fact {
-        Fact::Blob { digest, present } if *digest == intent.digest.to_string() => Some(*present),
-        _ => None,
-    });
-    match intent.goal {
-        Goal::Present => blob == Some(true),
-        Goal::Absent => blob == Some(false) || (intent.shared && blob.is_some()),
+    fn proof(intent: &Intent) -> Vec<Probe> {
+        vec![Probe::Blob(intent.digest.to_string())]
     }
-}
 
-/// Checks a plan: every step is on this image's upload or bytes, and works towards the goal. Bytes that another image
-/// shares are never removed.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub fn check(intent: &Intent, steps: Vec<Step>) -> Result<Plan, PlanFault> {
-    if steps.len() > STEPS_MAX {
-        return Err(PlanFault::TooManySteps(steps.len()));
-    }
-    for (position, step) in steps.iter().enumerate() {
-        let objects: &[&String] = match step {
-            Step::Check { upload } | Step::Discard { upload } => &[upload],
-            Step::Publish { upload, digest } => &[upload, digest],
-            Step::Remove { digest } => &[digest],
-        };
-        if let Some(object) = objects.iter().find(|object| !is_own(intent, object)) {
-            return Err(PlanFault::ForeignObject {
-                step: position,
-                object: (*object).clone(),
-            });
+    /// Every step is on this image's upload or bytes, and works towards the goal. Bytes that another image shares are
+    /// never removed.
+    fn check(intent: &Intent, _: &[Fact], steps: &[Step]) -> Result<(), PlanFault> {
+        for (position, step) in steps.iter().enumerate() {
+            let objects: &[&String] = match step {
+                Step::Check { upload } | Step::Discard { upload } => &[upload],
+                Step::Publish { upload, digest } => &[upload, digest],
+                Step::Remove { digest } => &[digest],
+            };
+            if let Some(object) = objects.iter().find(|object| !is_own(intent, object)) {
+                return Err(PlanFault::ForeignObject {
+                    step: position,
+                    object: (*object).clone(),
+                });
+            }
+            let against = match (intent.goal, step) {
+                (Goal::Present, Step::Remove { .. }) | (Goal::Absent, Step::Publish { .. } | Step::Check { .. }) => {
+                    true
+                }
+                (Goal::Absent, Step::Remove { .. }) => intent.shared,
+                _ => false,
+            };
+            if against {
+                return Err(PlanFault::AgainstIntent {
+                    step: position,
+                    action: step.action(),
+                });
+            }
         }
-        let against = match (intent.goal, step) {
-            (Goal::Present, Step::Remove { .. }) | (Goal::Absent, Step::Publish { .. } | Step::Check { .. }) => true,
-            (Goal::Absent, Step::Remove { .. }) => intent.shared,
-            _ => false,
-        };
-        if against {
-            return Err(PlanFault::AgainstIntent {
-                step: position,
-                action: step.action(),
-            });
-        }
+        Ok(())
     }
-    Ok(Plan(steps))
+
+    fn met(intent: &Intent, facts: &[Fact]) -> Option<()> {
+        let blob = facts.iter().find_map(|fact| match fact {
+            Fact::Blob { digest, present } if *digest == intent.digest.to_string() => Some(*present),
+            _ => None,
+        })?;
+        let met = match intent.goal {
+            Goal::Present => blob,
+            Goal::Absent => !blob || intent.shared,
+        };
+        met.then_some(())
+    }
+
+    fn action(step: &Step) -> &'static str {
+        step.action()
+    }
 }
 
 fn is_own(intent: &Intent, object: &str) -> bool {
     object == intent.upload.to_string() || object == intent.digest.to_string()
 }
 
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub type Probes = super::Probes<Images>;
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub type Plan = super::Plan<Images>;
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanFault> {
+    super::check_probes::<Images>(intent, probes)
+}
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub fn check(intent: &Intent, steps: Vec<Step>) -> Result<Plan, PlanFault> {
+    super::check::<Images>(intent, &[], steps)
+}
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub fn is_met(intent: &Intent, facts: &[Fact]) -> bool {
+    Images::met(intent, facts).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Plan, check_probes};
 
     const UPLOAD: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    fn check(intent: &Intent, steps: Vec<Step>) -> Result<Plan<Images>, PlanFault> {
+        crate::plan::check::<Images>(intent, &[], steps)
+    }
 
     fn intent(goal: Goal, shared: bool) -> Intent {
         Intent {
@@ -310,6 +312,6 @@ mod tests {
             check(&intent(Goal::Present, false), publish),
             Err(PlanFault::ForeignObject { step: 0, .. })
         ));
-        assert!(check_probes(&intent(Goal::Present, false), vec![Probe::Upload("..".into())]).is_err());
+        assert!(check_probes::<Images>(&intent(Goal::Present, false), vec![Probe::Upload("..".into())]).is_err());
     }
 }

@@ -6,9 +6,10 @@ use crate::digest::Digest;
 use crate::id::VolumeId;
 use crate::image::Format;
 use crate::name::Name;
+use crate::plugin::Slot;
 use crate::volume::{ImageSource, Volume};
 
-use super::{Command, Goal, PROBES_MAX, PlanFault, STEPS_MAX};
+use super::{Command, Goal, Kind, PlanFault};
 
 /// What is wanted of one volume on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,123 +221,90 @@ impl Step {
     }
 }
 
-/// Probes that passed [`check_probes`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Probes(Vec<Probe>);
+/// The kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volumes;
 
-/// A plan that passed [`check`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Plan(Vec<Step>);
+impl Kind for Volumes {
+    const NAME: &'static str = "volume";
+    const SLOT: Slot = Slot::VolumeDriver;
 
-impl Probes {
-    /// The probes.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Probe] {
-        &self.0
-    }
-}
+    type Intent = Intent;
+    type Probe = Probe;
+    type Fact = Fact;
+    type Step = Step;
+    /// The volume's length in bytes; 0 when it is gone as it should be.
+    type Met = u64;
 
-impl Plan {
-    /// The steps.
-    #[must_use]
-    pub fn steps(&self) -> &[Step] {
-        &self.0
+    fn goal(intent: &Intent) -> Goal {
+        intent.goal
     }
 
-    /// Whether nothing is left to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// Checks what a driver asks for: only what belongs to the intent.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub fn check_probes(intent: &Intent, mut probes: Vec<Probe>) -> Result<Probes, PlanFault> {
-    if probes.len() > PROBES_MAX {
-        return Err(PlanFault::TooManyProbes(probes.len()));
-    }
-    for (step, probe) in probes.iter().enumerate() {
-        let foreign = match probe {
-            Probe::Object(object) => (!is_own_object(intent, object)).then_some(object),
-            Probe::Image(digest) => (!is_own_image(intent, digest)).then_some(digest),
-            Probe::Pool => None,
+    fn may_probe(intent: &Intent, probe: &Probe) -> Result<(), String> {
+        let (own, object) = match probe {
+            Probe::Object(object) => (is_own_object(intent, object), object),
+            Probe::Image(digest) => (is_own_image(intent, digest), digest),
+            Probe::Pool => return Ok(()),
         };
-        if let Some(object) = foreign {
-            return Err(PlanFault::ForeignObject {
-                step,
-                object: object.clone(),
-            });
+        if own { Ok(()) } else { Err(object.clone()) }
+    }
+
+    fn proof(intent: &Intent) -> Vec<Probe> {
+        vec![Probe::Object(intent.object.to_string())]
+    }
+
+    /// Every step is on this volume or its image, has the intent's sizes, and works towards the goal; a volume that
+    /// starts from an image is published with the image's content only. A plan may take a partial object down and start
+    /// again; it never removes or shortens a whole volume that should stay.
+    fn check(intent: &Intent, facts: &[Fact], steps: &[Step]) -> Result<(), PlanFault> {
+        let state = own_state(intent, facts);
+        let mut present_bytes = match state {
+            Some(ObjectState::Present { size_bytes }) => Some(*size_bytes),
+            _ => None,
+        };
+        let mut content = match state {
+            Some(ObjectState::Partial { written, .. }) => written.clone(),
+            _ => None,
+        };
+        let wanted = intent.source.as_ref().map(|source| source.digest.to_string());
+        for (position, step) in steps.iter().enumerate() {
+            check_step(intent, present_bytes, position, step)?;
+            match step {
+                Step::Allocate { .. } | Step::Remove { .. } => content = None,
+                Step::WriteImage { digest, .. } | Step::CloneImage { digest, .. } => content = Some(digest.clone()),
+                Step::Publish { .. } if present_bytes.is_none() && content != wanted => {
+                    return Err(PlanFault::WithoutContent { step: position });
+                }
+                _ => {}
+            }
+            // A step may publish what a later one must not remove again.
+            if matches!(step, Step::Publish { .. }) {
+                present_bytes = Some(intent.size_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn met(intent: &Intent, facts: &[Fact]) -> Option<u64> {
+        match (intent.goal, own_state(intent, facts)?) {
+            (Goal::Present, ObjectState::Present { size_bytes }) if *size_bytes >= intent.size_bytes => {
+                Some(*size_bytes)
+            }
+            (Goal::Absent, ObjectState::Absent) => Some(0),
+            _ => None,
         }
     }
-    // What the host itself must see before it believes that a volume is made or gone.
-    let own = Probe::Object(intent.object.to_string());
-    if !probes.contains(&own) {
-        probes.push(own);
+
+    fn action(step: &Step) -> &'static str {
+        step.action()
     }
-    Ok(Probes(probes))
 }
 
-/// Whether the facts show that the intent is met, whatever the driver says: the volume's length in bytes when it should
-/// be there, 0 when it should be gone; nothing when the intent is not met.
-#[must_use]
-pub fn met(intent: &Intent, facts: &[Fact]) -> Option<u64> {
-    let state = facts.iter().find_map(|fact| match fact {
+fn own_state<'a>(intent: &Intent, facts: &'a [Fact]) -> Option<&'a ObjectState> {
+    facts.iter().find_map(|fact| match fact {
         Fact::Object { object, state } if is_own_object(intent, object) => Some(state),
         _ => None,
-    })?;
-    match (intent.goal, state) {
-        (Goal::Present, ObjectState::Present { size_bytes }) if *size_bytes >= intent.size_bytes => Some(*size_bytes),
-        (Goal::Absent, ObjectState::Absent) => Some(0),
-        _ => None,
-    }
-}
-
-/// Checks a plan: every step is on this volume or its image, has the intent's sizes, and works towards the goal; a volume
-/// that starts from an image is published with the image's content only. A plan
-/// may take a partial object down and start again; it never removes or shortens a whole volume that should stay.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub fn check(intent: &Intent, facts: &[Fact], steps: Vec<Step>) -> Result<Plan, PlanFault> {
-    if steps.len() > STEPS_MAX {
-        return Err(PlanFault::TooManySteps(steps.len()));
-    }
-    let mut present_bytes = facts.iter().find_map(|fact| match fact {
-        Fact::Object {
-            object,
-            state: ObjectState::Present { size_bytes },
-        } if is_own_object(intent, object) => Some(*size_bytes),
-        _ => None,
-    });
-    let wanted = intent.source.as_ref().map(|source| source.digest.to_string());
-    let mut content = facts.iter().find_map(|fact| match fact {
-        Fact::Object {
-            object,
-            state: ObjectState::Partial { written, .. },
-        } if is_own_object(intent, object) => written.clone(),
-        _ => None,
-    });
-    for (position, step) in steps.iter().enumerate() {
-        check_step(intent, present_bytes, position, step)?;
-        match step {
-            Step::Allocate { .. } | Step::Remove { .. } => content = None,
-            Step::WriteImage { digest, .. } | Step::CloneImage { digest, .. } => content = Some(digest.clone()),
-            Step::Publish { .. } if present_bytes.is_none() && content != wanted => {
-                return Err(PlanFault::WithoutContent { step: position });
-            }
-            _ => {}
-        }
-        // A step may publish what a later one must not remove again.
-        if matches!(step, Step::Publish { .. }) {
-            present_bytes = Some(intent.size_bytes);
-        }
-    }
-    Ok(Plan(steps))
+    })
 }
 
 fn check_step(intent: &Intent, present_bytes: Option<u64>, step: usize, action: &Step) -> Result<(), PlanFault> {
@@ -405,6 +373,28 @@ fn is_own_object(intent: &Intent, object: &str) -> bool {
 fn is_own_image(intent: &Intent, digest: &str) -> bool {
     let own = intent.source.as_ref().map(|source| source.digest);
     digest.parse::<Digest>().is_ok_and(|digest| Some(digest) == own)
+}
+
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub type Probes = super::Probes<Volumes>;
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub type Plan = super::Plan<Volumes>;
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanFault> {
+    super::check_probes::<Volumes>(intent, probes)
+}
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub fn check(intent: &Intent, facts: &[Fact], steps: Vec<Step>) -> Result<Plan, PlanFault> {
+    super::check::<Volumes>(intent, facts, steps)
+}
+/// Until its callers have moved on.
+#[doc(hidden)]
+pub fn met(intent: &Intent, facts: &[Fact]) -> Option<u64> {
+    Volumes::met(intent, facts)
 }
 
 #[cfg(test)]

@@ -1,7 +1,16 @@
 use super::*;
+use crate::plan::{PROBES_MAX, Plan, STEPS_MAX, check_probes};
 
 const OWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
+
+fn check(intent: &Intent, facts: &[Fact], steps: Vec<Step>) -> Result<Plan<Volumes>, PlanFault> {
+    crate::plan::check::<Volumes>(intent, facts, steps)
+}
+
+fn met(intent: &Intent, facts: &[Fact]) -> Option<u64> {
+    Volumes::met(intent, facts)
+}
 
 fn intent(goal: Goal) -> Intent {
     let source = ImageSource {
@@ -72,7 +81,7 @@ fn no_step_on_somebody_elses_file() {
         fault(Goal::Present, &[], Step::FetchImage { digest }),
         PlanFault::ForeignObject { .. }
     ));
-    assert!(check_probes(&intent(Goal::Present), vec![Probe::Object(OTHER.into())]).is_err());
+    assert!(check_probes::<Volumes>(&intent(Goal::Present), vec![Probe::Object(OTHER.into())]).is_err());
 }
 
 #[test]
@@ -157,7 +166,7 @@ fn plans_and_commands_are_bounded() {
     );
     let probes = vec![Probe::Pool; PROBES_MAX + 1];
     assert_eq!(
-        check_probes(&intent(Goal::Present), probes),
+        check_probes::<Volumes>(&intent(Goal::Present), probes),
         Err(PlanFault::TooManyProbes(PROBES_MAX + 1))
     );
     let command = |program: &str| {
@@ -195,7 +204,7 @@ fn the_host_believes_facts_not_drivers() {
     assert_eq!(met(&intent(Goal::Present), &present(2 << 20)), Some(2 << 20));
     assert_eq!(met(&intent(Goal::Absent), &state(partial)), None);
     assert_eq!(met(&intent(Goal::Absent), &state(ObjectState::Absent)), Some(0));
-    let probes = check_probes(&intent(Goal::Present), vec![Probe::Pool]).unwrap();
+    let probes = check_probes::<Volumes>(&intent(Goal::Present), vec![Probe::Pool]).unwrap();
     assert!(
         probes.as_slice().contains(&Probe::Object(OWN.into())),
         "the host asks for its own proof"
