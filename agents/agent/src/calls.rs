@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use symphony_protocol::{Answer, CALLS_MAX, Call, Failure, FailureKind, Outcome, ToManager, Work};
+use symphony_protocol::{Answer, CALLS_MAX, Call, Failure, FailureKind, Outcome, ToManager};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -142,7 +142,7 @@ impl Slot {
                 "this node has no service for that work",
             ));
         };
-        if matches!(call.work, Work::VolumeSteps { .. } | Work::ImageSteps { .. }) {
+        if call.work.acts() {
             self.shared.ledger.act(call.epoch, self.object, call.generation).await?;
         }
         let id = call.id;

@@ -24,8 +24,10 @@ pub mod jail;
 pub mod ledger;
 pub mod session;
 pub mod step;
+pub mod task;
 
 pub use agent::{Agent, AgentError, Ready};
 pub use executor::{Executor, ProgressSink};
 pub use jail::Jail;
 pub use step::StepError;
+pub use task::{Place, Worker};

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use axum::Router;
 use symphony_agent::config::Config;
 use symphony_agent::step::blocking;
-use symphony_agent::{Executor, Jail, ProgressSink, StepError};
+use symphony_agent::{Executor, Jail, Place, ProgressSink, StepError, Worker, task};
 use symphony_core::digest::Digest;
 use symphony_core::id::UploadId;
-use symphony_core::plan::image::{Fact, Integrity, Probe, Step};
+use symphony_core::plan::image::{Fact, Images, Integrity, Probe, Step};
 use symphony_protocol::{Call, Failure, FailureKind, Outcome, Work};
 
 use crate::check::check;
@@ -36,7 +36,23 @@ impl ImageExecutor {
         })
     }
 
-    async fn step(&self, step: &Step) -> Result<(), StepError> {
+    async fn check(&self, upload: UploadId) -> Result<(), StepError> {
+        let store = Arc::clone(&self.store);
+        let found = blocking(move || store.upload(upload)).await?;
+        let found = found.ok_or_else(|| StepError::Missing(format!("there is no upload {upload}")))?;
+        if found.integrity != Integrity::Unchecked {
+            return Ok(());
+        }
+        symphony_crash::point("image.check.before_check");
+        let integrity = check(&self.store, &self.jail, upload, &found).await?;
+        let store = Arc::clone(&self.store);
+        blocking(move || store.note_integrity(upload, integrity)).await
+    }
+}
+
+#[async_trait]
+impl Worker<Images> for ImageExecutor {
+    async fn step(&self, step: &Step, _: &Place<'_>) -> Result<(), StepError> {
         let store = Arc::clone(&self.store);
         match step {
             Step::Check { upload } => self.check(id(upload)?).await,
@@ -55,45 +71,23 @@ impl ImageExecutor {
         }
     }
 
-    async fn check(&self, upload: UploadId) -> Result<(), StepError> {
-        let store = Arc::clone(&self.store);
-        let found = blocking(move || store.upload(upload)).await?;
-        let found = found.ok_or_else(|| StepError::Missing(format!("there is no upload {upload}")))?;
-        if found.integrity != Integrity::Unchecked {
-            return Ok(());
-        }
-        symphony_crash::point("image.check.before_check");
-        let integrity = check(&self.store, &self.jail, upload, &found).await?;
-        let store = Arc::clone(&self.store);
-        blocking(move || store.note_integrity(upload, integrity)).await
+    async fn facts(&self, probes: &[Probe]) -> Result<Vec<Fact>, StepError> {
+        let (store, probes) = (Arc::clone(&self.store), probes.to_vec());
+        blocking(move || probes.iter().map(|probe| read(&store, probe)).collect()).await
     }
 }
 
 #[async_trait]
 impl Executor for ImageExecutor {
     fn handles(&self, work: &Work) -> bool {
-        matches!(work, Work::ImageFacts { .. } | Work::ImageSteps { .. })
+        matches!(work, Work::Image { .. })
     }
 
     async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
-        let probes = match &call.work {
-            Work::ImageFacts { probes } => probes,
-            Work::ImageSteps { plan, then } => {
-                for (position, step) in plan.steps().iter().enumerate() {
-                    progress.report(position, step.action(), 0, 0);
-                    self.step(step)
-                        .await
-                        .map_err(|error| error.failure_at(position, step.action()))?;
-                }
-                then
-            }
-            Work::VolumeFacts { .. } | Work::VolumeSteps { .. } => {
-                return Err(Failure::new(FailureKind::Missing, "the image service has no volumes"));
-            }
+        let Work::Image { task } = &call.work else {
+            return Err(Failure::new(FailureKind::Missing, "the image service has only images"));
         };
-        let (store, probes) = (Arc::clone(&self.store), probes.as_slice().to_vec());
-        let facts = blocking(move || probes.iter().map(|probe| read(&store, probe)).collect());
-        facts.await.map(Outcome::Image).map_err(|error| error.failure())
+        task::run(self, task, &progress).await.map(Outcome::Image)
     }
 
     fn routes(&self) -> Router {

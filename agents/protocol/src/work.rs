@@ -6,7 +6,11 @@ use symphony_core::counter::{Epoch, Generation};
 use symphony_core::digest::Digest;
 use symphony_core::id::CallId;
 use symphony_core::name::Name;
-use symphony_core::plan::{image, volume};
+use symphony_core::plan::image::Images;
+use symphony_core::plan::machine::Machines;
+use symphony_core::plan::network::Networks;
+use symphony_core::plan::volume::Volumes;
+use symphony_core::plan::{Kind, Plan, Probes};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +19,7 @@ pub struct Call {
     pub id: CallId,
     /// The leader's; an agent refuses a smaller one than it has seen.
     pub epoch: Epoch,
-    /// What it is about: `volume/ID` or `image/ID`. Calls on the same object never run at the same time.
+    /// What it is about: [`Kind::NAME`], `/` and an id. Calls on the same object never run at the same time.
     pub object: String,
     /// The spec's generation; an agent refuses a smaller one than it has acted on.
     pub generation: Generation,
@@ -23,40 +27,73 @@ pub struct Call {
     pub work: Work,
 }
 
-/// Reading facts, or running a checked plan and reading facts after it.
+/// What is to be done, by kind, with what only that kind's executor needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
-    /// Facts for a volume.
-    VolumeFacts {
+    /// For a volume.
+    Volume {
         /// The pool that it is in.
         pool: Name,
-        /// What to read.
-        probes: volume::Probes,
-    },
-    /// Steps for a volume.
-    VolumeSteps {
-        /// The pool that it is in.
-        pool: Name,
-        /// The steps, in order; the first that fails ends the call.
-        plan: volume::Plan,
         /// Where images can be fetched from.
         images: Vec<ImageLocation>,
-        /// What to read afterwards.
-        then: volume::Probes,
+        /// What to do.
+        task: Task<Volumes>,
     },
-    /// Facts for an image.
-    ImageFacts {
+    /// For an image.
+    Image {
+        /// What to do.
+        task: Task<Images>,
+    },
+    /// For a machine.
+    Machine {
+        /// What to do.
+        task: Task<Machines>,
+    },
+    /// For a network's part on the node.
+    Network {
+        /// What to do.
+        task: Task<Networks>,
+    },
+}
+
+impl Work {
+    /// Whether it changes anything on the node.
+    #[must_use]
+    pub const fn acts(&self) -> bool {
+        match self {
+            Self::Volume { task, .. } => task.acts(),
+            Self::Image { task } => task.acts(),
+            Self::Machine { task } => task.acts(),
+            Self::Network { task } => task.acts(),
+        }
+    }
+}
+
+/// Reading facts, or running a checked plan and reading facts after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", bound = "")]
+pub enum Task<K: Kind> {
+    /// Facts.
+    Facts {
         /// What to read.
-        probes: image::Probes,
+        probes: Probes<K>,
     },
-    /// Steps for an image.
-    ImageSteps {
+    /// Steps, then facts.
+    Steps {
         /// The steps, in order; the first that fails ends the call.
-        plan: image::Plan,
+        plan: Plan<K>,
         /// What to read afterwards.
-        then: image::Probes,
+        then: Probes<K>,
     },
+}
+
+impl<K: Kind> Task<K> {
+    /// Whether it changes anything on the node.
+    #[must_use]
+    pub const fn acts(&self) -> bool {
+        matches!(self, Self::Steps { .. })
+    }
 }
 
 /// Where an image's stored bytes can be fetched.
@@ -70,14 +107,38 @@ pub struct ImageLocation {
     pub stored_bytes: u64,
 }
 
-/// What came of a call.
+/// What came of a call: as the work asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// As asked for in the probes.
-    Volume(Vec<volume::Fact>),
-    /// As asked for in the probes.
-    Image(Vec<image::Fact>),
+    /// Of a volume.
+    Volume(Seen<Volumes>),
+    /// Of an image.
+    Image(Seen<Images>),
+    /// Of a machine.
+    Machine(Seen<Machines>),
+    /// Of a network's part on the node.
+    Network(Seen<Networks>),
+}
+
+/// What an agent saw after it had done what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Seen<K: Kind> {
+    /// As asked for in the probes, in their order.
+    pub facts: Vec<K::Fact>,
+    /// The steps, in their order; empty when there were none to run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<StepDone>,
+}
+
+/// A step that was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepDone {
+    /// What it did, in a word.
+    pub action: String,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
 }
 
 /// Why a call failed. Nothing is undone: the next facts say what is there.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use symphony_agent::config::Config;
 use symphony_agent::step::blocking;
-use symphony_agent::{Executor, Jail, ProgressSink, StepError};
+use symphony_agent::{Executor, Jail, Place, ProgressSink, StepError, Worker, task};
 use symphony_core::digest::Digest;
 use symphony_core::id::VolumeId;
 use symphony_core::name::Name;
 use symphony_core::node;
-use symphony_core::plan::volume::{Fact, Probe, Step};
+use symphony_core::plan::volume::{Fact, Probe, Step, Volumes};
 use symphony_protocol::{Call, Failure, FailureKind, ImageLocation, Outcome, Work};
 
 use crate::command::Programs;
@@ -28,17 +28,11 @@ pub struct StorageExecutor {
     programs: Programs,
 }
 
-/// Where a step is in its plan, for progress.
-struct Place<'a> {
-    sink: &'a ProgressSink,
-    position: usize,
-    action: &'static str,
-}
-
-impl Place<'_> {
-    fn report(&self, done_bytes: u64, total_bytes: u64) {
-        self.sink.report(self.position, self.action, done_bytes, total_bytes);
-    }
+/// A call's work: on one pool, with images from these places.
+struct OnPool<'a> {
+    executor: &'a StorageExecutor,
+    pool: &'a Arc<Pool>,
+    images: &'a [ImageLocation],
 }
 
 impl StorageExecutor {
@@ -65,14 +59,12 @@ impl StorageExecutor {
         let missing = || Failure::new(FailureKind::Missing, format!("this node has no pool {name}"));
         self.pools.get(name).ok_or_else(missing)
     }
+}
 
-    async fn step(
-        &self,
-        pool: &Arc<Pool>,
-        step: &Step,
-        images: &[ImageLocation],
-        place: &Place<'_>,
-    ) -> Result<(), StepError> {
+#[async_trait]
+impl Worker<Volumes> for OnPool<'_> {
+    async fn step(&self, step: &Step, place: &Place<'_>) -> Result<(), StepError> {
+        let Self { executor, pool, images } = *self;
         let on_disk = |work: fn(&Pool, VolumeId, u64) -> Result<(), StepError>, object: &str, bytes: u64| {
             let (pool, object) = (Arc::clone(pool), volume(object));
             blocking(move || work(&pool, object?, bytes))
@@ -84,7 +76,7 @@ impl StorageExecutor {
             Step::Remove { object } => on_disk(|pool, object, _| pool.remove(object), object, 0).await,
             Step::FetchImage { digest } => {
                 let report = |done, total| place.report(done, total);
-                self.fetcher.fetch(pool, image(digest)?, images, report).await
+                executor.fetcher.fetch(pool, image(digest)?, images, report).await
             }
             Step::UnpackImage {
                 digest,
@@ -97,7 +89,7 @@ impl StorageExecutor {
                     virtual_bytes: *virtual_bytes,
                 };
                 let report = |done| place.report(done, *virtual_bytes);
-                convert::unpack_image(pool, &self.jail, source, report).await
+                convert::unpack_image(pool, &executor.jail, source, report).await
             }
             Step::WriteImage {
                 object,
@@ -111,51 +103,38 @@ impl StorageExecutor {
                     virtual_bytes: *virtual_bytes,
                 };
                 let report = |done| place.report(done, *virtual_bytes);
-                convert::write_image(pool, &self.jail, volume(object)?, source, report).await
+                convert::write_image(pool, &executor.jail, volume(object)?, source, report).await
             }
             Step::CloneImage { object, digest } => {
                 let (pool, object, digest) = (Arc::clone(pool), volume(object)?, image(digest)?);
                 blocking(move || convert::clone_image(&pool, object, digest)).await
             }
-            Step::Command(command) => self.programs.run(command).await,
+            Step::Command(command) => executor.programs.run(command).await,
         }
+    }
+
+    async fn facts(&self, probes: &[Probe]) -> Result<Vec<Fact>, StepError> {
+        let (pool, probes) = (Arc::clone(self.pool), probes.to_vec());
+        blocking(move || probes.iter().map(|probe| read(&pool, probe)).collect()).await
     }
 }
 
 #[async_trait]
 impl Executor for StorageExecutor {
     fn handles(&self, work: &Work) -> bool {
-        matches!(work, Work::VolumeFacts { .. } | Work::VolumeSteps { .. })
+        matches!(work, Work::Volume { .. })
     }
 
     async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
-        let (pool, probes) = match &call.work {
-            Work::VolumeFacts { pool, probes } => (self.pool(pool)?, probes),
-            Work::VolumeSteps {
-                pool,
-                plan,
-                images,
-                then,
-            } => {
-                let pool = self.pool(pool)?;
-                for (position, step) in plan.steps().iter().enumerate() {
-                    let place = Place {
-                        sink: &progress,
-                        position,
-                        action: step.action(),
-                    };
-                    let done = self.step(pool, step, images, &place).await;
-                    done.map_err(|error| error.failure_at(position, step.action()))?;
-                }
-                (pool, then)
-            }
-            Work::ImageFacts { .. } | Work::ImageSteps { .. } => {
-                return Err(Failure::new(FailureKind::Missing, "the block service has no images"));
-            }
+        let Work::Volume { pool, images, task } = &call.work else {
+            return Err(Failure::new(FailureKind::Missing, "the block service has only volumes"));
         };
-        let (pool, probes) = (Arc::clone(pool), probes.as_slice().to_vec());
-        let facts = blocking(move || probes.iter().map(|probe| read(&pool, probe)).collect());
-        facts.await.map(Outcome::Volume).map_err(|error| error.failure())
+        let on_pool = OnPool {
+            executor: self,
+            pool: self.pool(pool)?,
+            images,
+        };
+        task::run(&on_pool, task, &progress).await.map(Outcome::Volume)
     }
 
     fn pools(&self) -> Vec<node::Pool> {

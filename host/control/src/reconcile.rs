@@ -6,9 +6,11 @@
 //!       └── failed: again later ◄── condition says why             └──────────── facts ◄────────────────┘
 //! ```
 //!
-//! A pass that fails leaves a condition and is made again, for ever, with growing pauses. [`volumes`] and [`images`] are
-//! the two kinds; [`outcome`] is how a pass can end; [`watching`] follows long calls.
+//! A pass that fails leaves a condition and is made again, for ever, with growing pauses. [`drive`] is
+//! what is the same for every kind, [`volumes`] and [`images`] what is not; [`outcome`] is how a pass can end; [`watching`]
+//! follows long calls.
 
+mod drive;
 mod images;
 mod outcome;
 mod volumes;

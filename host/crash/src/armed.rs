@@ -11,9 +11,9 @@ struct Trap {
 }
 
 /// The file, and the names that are in it already.
-type Log = (std::fs::File, HashSet<&'static str>);
+type Log = (std::fs::File, HashSet<String>);
 
-pub(super) fn pass(name: &'static str) {
+pub(super) fn pass(name: &str) {
     record(name);
     static TRAP: OnceLock<Option<Trap>> = OnceLock::new();
     let Some(trap) = TRAP.get_or_init(armed_by_environment) else {
@@ -47,7 +47,7 @@ fn armed_by_environment() -> Option<Trap> {
     })
 }
 
-fn record(name: &'static str) {
+fn record(name: &str) {
     static LOG: OnceLock<Option<Mutex<Log>>> = OnceLock::new();
     let log = LOG.get_or_init(|| {
         let path = std::env::var_os("SYMPHONY_CRASH_LOG")?;
@@ -55,7 +55,7 @@ fn record(name: &'static str) {
         Some(Mutex::new((file, HashSet::new())))
     });
     if let Some(Ok(mut log)) = log.as_ref().map(Mutex::lock)
-        && log.1.insert(name)
+        && log.1.insert(name.to_owned())
     {
         // A name that could not be written shows up as a point never reached: the test fails, not the process.
         let _ = log.0.write_all(format!("{name}\n").as_bytes());

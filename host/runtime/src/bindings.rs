@@ -33,3 +33,27 @@ pub mod image {
         },
     });
 }
+
+/// A driver for machines.
+pub mod machine {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "machine",
+        with: {
+            "symphony:plugin/log": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving": crate::bindings::volume::symphony::plugin::driving,
+        },
+    });
+}
+
+/// A driver for networks.
+pub mod network {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "network",
+        with: {
+            "symphony:plugin/log": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving": crate::bindings::volume::symphony::plugin::driving,
+        },
+    });
+}

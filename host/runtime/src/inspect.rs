@@ -180,6 +180,8 @@ fn slot(exports: &[String]) -> Result<(Slot, String), Rejected> {
             "policy" => Slot::VolumeScheduler,
             "volume-driver" => Slot::VolumeDriver,
             "image-driver" => Slot::ImageDriver,
+            "machine-driver" => Slot::MachineDriver,
+            "network-driver" => Slot::NetworkDriver,
             _ => continue,
         };
         found.push((slot, interface, version));

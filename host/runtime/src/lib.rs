@@ -5,8 +5,7 @@
 //!
 //! ```text
 //!   bytes ─► inspect ─► compile (child process, cache) ─► Compiled ─┬► SchedulerPlugin     resident, own thread
-//!                                                                   ├► VolumeDriverPlugin  fresh instance per call
-//!                                                                   └► ImageDriverPlugin   fresh instance per call
+//!                                                                   └► DriverPlugin<K>     fresh instance per call
 //! ```
 //!
 //! - [`inspect`]: what may be said of a component without compiling it, and why it is refused.
@@ -34,7 +33,7 @@ pub mod smoke;
 pub mod stats;
 
 pub use compile::Compiler;
-pub use driver::{ImageDriverPlugin, VolumeDriverPlugin};
+pub use driver::{DriverPlugin, Hosted};
 pub use fault::{FaultKind, PluginFault};
 pub use inspect::{Manifest, Rejected};
 pub use limits::Limits;

@@ -8,9 +8,13 @@ use symphony_core::counter::Revision;
 use symphony_core::id::VolumeId;
 use symphony_core::labels::Labels;
 use symphony_core::place::{Answer, Candidate, Candidates, Request};
+use symphony_core::plan::image::Images;
+use symphony_core::plan::machine::Machines;
+use symphony_core::plan::network::Networks;
+use symphony_core::plan::volume::Volumes;
 use symphony_core::plugin::Slot;
 
-use crate::driver::{ImageDriverPlugin, VolumeDriverPlugin};
+use crate::driver::{DriverPlugin, Hosted};
 use crate::fault::{FaultKind, PluginFault, clip};
 use crate::runtime::Compiled;
 use crate::scheduler::SchedulerPlugin;
@@ -44,9 +48,16 @@ pub struct Descriptor {
 pub async fn smoke(compiled: &Compiled, config: &str) -> Result<Descriptor, PluginFault> {
     match compiled.manifest().slot {
         Slot::VolumeScheduler => scheduler(compiled, config).await,
-        Slot::VolumeDriver => Ok(VolumeDriverPlugin::start(compiled, config).await?.descriptor().clone()),
-        Slot::ImageDriver => Ok(ImageDriverPlugin::start(compiled, config).await?.descriptor().clone()),
+        Slot::VolumeDriver => driver::<Volumes>(compiled, config).await,
+        Slot::ImageDriver => driver::<Images>(compiled, config).await,
+        Slot::MachineDriver => driver::<Machines>(compiled, config).await,
+        Slot::NetworkDriver => driver::<Networks>(compiled, config).await,
     }
+}
+
+async fn driver<K: Hosted>(compiled: &Compiled, config: &str) -> Result<Descriptor, PluginFault> {
+    let driver = DriverPlugin::<K>::start(compiled, config).await?;
+    Ok(driver.descriptor().clone())
 }
 
 async fn scheduler(compiled: &Compiled, config: &str) -> Result<Descriptor, PluginFault> {

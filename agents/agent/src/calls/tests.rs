@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use symphony_core::counter::{Epoch, Generation};
+use symphony_protocol::{Seen, Work};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -14,21 +15,24 @@ struct Gate(Semaphore);
 #[async_trait]
 impl Executor for Gate {
     fn handles(&self, work: &Work) -> bool {
-        matches!(work, Work::VolumeFacts { .. } | Work::VolumeSteps { .. })
+        matches!(work, Work::Volume { .. })
     }
 
     async fn run(&self, call: Call, _: ProgressSink) -> Result<Outcome, Failure> {
         assert!(call.generation != Generation(13), "a panic that must stay in its call");
         self.0.acquire().await.unwrap().forget();
-        Ok(Outcome::Volume(Vec::new()))
+        Ok(Outcome::Volume(Seen {
+            facts: Vec::new(),
+            done: Vec::new(),
+        }))
     }
 }
 
 fn call(volume: usize, epoch: u64, generation: u64, kind: &str) -> Call {
     let work = match kind {
-        "facts" => r#"{"volume-facts":{"pool":"p","probes":[]}}"#,
-        "steps" => r#"{"volume-steps":{"pool":"p","plan":[],"images":[],"then":[]}}"#,
-        _ => r#"{"image-facts":{"probes":[]}}"#,
+        "facts" => r#"{"volume":{"pool":"p","images":[],"task":{"facts":{"probes":[]}}}}"#,
+        "steps" => r#"{"volume":{"pool":"p","images":[],"task":{"steps":{"plan":[],"then":[]}}}}"#,
+        _ => r#"{"image":{"task":{"facts":{"probes":[]}}}}"#,
     };
     Call {
         id: format!("00000000-0000-7000-9000-{volume:012x}").parse().unwrap(),

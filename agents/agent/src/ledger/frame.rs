@@ -19,7 +19,7 @@ pub enum Entry {
     Epoch(Epoch),
     /// An object is about to be acted on.
     Acted {
-        /// `volume/ID` or `image/ID`.
+        /// `volume/ID` and the like.
         object: String,
         /// The generation of its spec.
         generation: Generation,

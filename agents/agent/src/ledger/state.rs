@@ -5,47 +5,53 @@ use std::fmt;
 use std::str::FromStr;
 
 use symphony_core::counter::{Epoch, Generation};
-use symphony_core::id::{ImageId, VolumeId};
+use symphony_core::plan::Kind as _;
+use symphony_core::plan::image::Images;
+use symphony_core::plan::machine::Machines;
+use symphony_core::plan::network::Networks;
+use symphony_core::plan::volume::Volumes;
+use uuid::Uuid;
 
 use super::frame::Entry;
 
 /// Most objects that are remembered: 8 MiB of memory. Over it, the eighth that was acted on longest ago is forgotten.
 pub(super) const OBJECTS_MAX: usize = 1 << 17;
 
-/// What a call is about, as `volume/ID` or `image/ID`.
+/// The kinds of object.
+const KINDS: [&str; 4] = [Volumes::NAME, Images::NAME, Machines::NAME, Networks::NAME];
+
+/// What a call is about: a kind and an id, as `volume/ID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ObjectKey {
-    /// A volume.
-    Volume(VolumeId),
-    /// An image.
-    Image(ImageId),
+pub struct ObjectKey {
+    kind: &'static str,
+    id: Uuid,
 }
 
-/// Not `volume/ID` or `image/ID`.
+/// Not a kind and an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an object: volume/ID or image/ID")]
+#[error("{0:?} is not an object: KIND/ID, where the kind is {kinds}", kinds = KINDS.join(", "))]
 pub struct ObjectKeyError(String);
 
 impl FromStr for ObjectKey {
     type Err = ObjectKeyError;
 
     fn from_str(text: &str) -> Result<Self, ObjectKeyError> {
-        let key = match text.split_once('/') {
-            Some(("volume", id)) => id.parse().ok().map(Self::Volume),
-            Some(("image", id)) => id.parse().ok().map(Self::Image),
-            _ => None,
+        let read = || {
+            let (kind, id) = text.split_once('/')?;
+            Some(Self {
+                kind: KINDS.into_iter().find(|known| *known == kind)?,
+                id: id.parse().ok()?,
+            })
         };
-        key.filter(|key| key.to_string() == text)
+        read()
+            .filter(|key| key.to_string() == text)
             .ok_or_else(|| ObjectKeyError(text.chars().take(80).collect()))
     }
 }
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Volume(id) => write!(f, "volume/{id}"),
-            Self::Image(id) => write!(f, "image/{id}"),
-        }
+        write!(f, "{}/{}", self.kind, self.id)
     }
 }
 
@@ -114,7 +120,10 @@ mod tests {
     #[test]
     fn objects_are_read_strictly() {
         let good = "volume/01890a5d-ac96-774b-bcce-b302099a8057";
-        assert_eq!(good.parse::<ObjectKey>().unwrap().to_string(), good);
+        for kind in KINDS {
+            let good = good.replace("volume", kind);
+            assert_eq!(good.parse::<ObjectKey>().unwrap().to_string(), good);
+        }
         for text in [
             "",
             "volume/",

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 
 use symphony_core::plan::Goal;
 use symphony_core::plan::volume::{Fact, ImageState, ObjectState, Step};
-use symphony_protocol::{FailureKind, Work};
+use symphony_protocol::{FailureKind, Task, Work};
 
 use crate::manager::Manager;
 use crate::process::Folder;
@@ -202,9 +202,12 @@ async fn what_the_node_does_not_have_is_said() {
     let _agent = folder.start();
     let mut session = manager.session().await;
     let wanted = Wanted::empty(1 << 20);
-    let elsewhere = Work::VolumeFacts {
+    let elsewhere = Work::Volume {
         pool: "other".parse().unwrap(),
-        probes: wanted.probes(),
+        images: Vec::new(),
+        task: Task::Facts {
+            probes: wanted.probes(),
+        },
     };
     let failure = session.call(&wanted.object(), 1, elsewhere).await.unwrap().unwrap_err();
     assert_eq!(failure.kind, FailureKind::Missing);

@@ -7,11 +7,11 @@ use sha2::{Digest as _, Sha256};
 use symphony_core::digest::Digest;
 use symphony_core::id::{UploadId, VolumeId};
 use symphony_core::image::Format;
-use symphony_core::plan::image::{self, Integrity};
-use symphony_core::plan::volume::{self, ImageState, ObjectState, Probe, Step};
-use symphony_core::plan::{Goal, volume::Fact};
+use symphony_core::plan::image::{self, Images, Integrity};
+use symphony_core::plan::volume::{self, Fact, ImageState, ObjectState, Probe, Step, Volumes};
+use symphony_core::plan::{Goal, Kind as _, Probes, check, check_probes};
 use symphony_core::volume::ImageSource;
-use symphony_protocol::{Failure, ImageLocation, Outcome, Work};
+use symphony_protocol::{Failure, ImageLocation, Outcome, Task, Work};
 
 use crate::manager::{Gone, Session};
 use crate::process::TOKEN;
@@ -145,33 +145,34 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    pub(crate) fn probes(&self) -> volume::Probes {
+    pub(crate) fn probes(&self) -> Probes<Volumes> {
         let image = self
             .picture
             .map(|(picture, _)| Probe::Image(picture.digest.to_string()));
         let probes = [Probe::Pool].into_iter().chain(image).collect();
-        volume::check_probes(&self.intent(), probes).unwrap()
+        check_probes::<Volumes>(&self.intent(), probes).unwrap()
     }
 
     pub(crate) fn facts_work(&self) -> Work {
-        Work::VolumeFacts {
+        Work::Volume {
             pool: self.intent().pool,
-            probes: self.probes(),
+            images: Vec::new(),
+            task: Task::Facts { probes: self.probes() },
         }
     }
 
     pub(crate) fn steps_work(&self, facts: &[Fact], steps: Vec<Step>) -> Work {
-        let plan = volume::check(&self.intent(), facts, steps).unwrap();
+        let plan = check::<Volumes>(&self.intent(), facts, steps).unwrap();
         let images = self
             .picture
             .iter()
             .map(|(picture, url)| picture.location(url))
             .collect();
-        Work::VolumeSteps {
+        let then = self.probes();
+        Work::Volume {
             pool: self.intent().pool,
-            plan,
             images,
-            then: self.probes(),
+            task: Task::Steps { plan, then },
         }
     }
 
@@ -248,7 +249,7 @@ impl<'a> Wanted<'a> {
             };
             let steps = self.plan(&facts);
             if steps.is_empty() {
-                assert!(volume::met(&self.intent(), &facts).is_some());
+                assert!(Volumes::met(&self.intent(), &facts).is_some());
                 return Ok(Ok(()));
             }
             if let Err(failure) = session.call(&self.object(), 1, self.steps_work(&facts, steps)).await? {
@@ -294,8 +295,8 @@ pub(crate) fn image_state(facts: &[Fact]) -> ImageState {
 
 pub(crate) fn volume_facts(outcome: Outcome) -> Vec<Fact> {
     match outcome {
-        Outcome::Volume(facts) => facts,
-        Outcome::Image(_) => panic!("{outcome:?}"),
+        Outcome::Volume(seen) => seen.facts,
+        _ => panic!("{outcome:?}"),
     }
 }
 
@@ -330,18 +331,20 @@ impl<'a> Import<'a> {
         steps: Option<Vec<image::Step>>,
     ) -> Result<Result<Vec<image::Fact>, Failure>, Gone> {
         let probes = vec![image::Probe::Upload(self.upload.to_string())];
-        let probes = image::check_probes(&self.intent(), probes).unwrap();
-        let work = match steps {
-            None => Work::ImageFacts { probes },
-            Some(steps) => Work::ImageSteps {
-                plan: image::check(&self.intent(), steps).unwrap(),
+        let probes = check_probes::<Images>(&self.intent(), probes).unwrap();
+        let task = match steps {
+            None => Task::Facts { probes },
+            Some(steps) => Task::Steps {
+                plan: check::<Images>(&self.intent(), &[], steps).unwrap(),
                 then: probes,
             },
         };
-        let answer = session.call(&format!("image/{}", self.upload), 1, work).await?;
+        let answer = session
+            .call(&format!("image/{}", self.upload), 1, Work::Image { task })
+            .await?;
         Ok(answer.map(|outcome| match outcome {
-            Outcome::Image(facts) => facts,
-            Outcome::Volume(_) => panic!("{outcome:?}"),
+            Outcome::Image(seen) => seen.facts,
+            _ => panic!("{outcome:?}"),
         }))
     }
 

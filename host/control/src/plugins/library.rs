@@ -8,8 +8,7 @@ use symphony_core::digest::Digest;
 use symphony_core::plugin::COMPONENT_BYTES_MAX;
 use symphony_runtime::smoke::smoke;
 use symphony_runtime::{
-    Compiled, ImageDriverPlugin, Manifest, PluginFault, PrepareError, Rejected, Runtime, SchedulerPlugin,
-    VolumeDriverPlugin,
+    Compiled, DriverPlugin, Hosted, Manifest, PluginFault, PrepareError, Rejected, Runtime, SchedulerPlugin,
 };
 
 use crate::write::WriteError;
@@ -103,18 +102,13 @@ impl Library {
         Ok(Arc::new(SchedulerPlugin::start(&compiled, config).await?))
     }
 
-    pub(crate) async fn volume_driver(
+    pub(crate) async fn driver<K: Hosted>(
         &self,
         digest: Digest,
         config: &str,
-    ) -> Result<Arc<VolumeDriverPlugin>, LoadError> {
+    ) -> Result<Arc<DriverPlugin<K>>, LoadError> {
         let compiled = self.compiled(digest).await?;
-        Ok(Arc::new(VolumeDriverPlugin::start(&compiled, config).await?))
-    }
-
-    pub(crate) async fn image_driver(&self, digest: Digest, config: &str) -> Result<Arc<ImageDriverPlugin>, LoadError> {
-        let compiled = self.compiled(digest).await?;
-        Ok(Arc::new(ImageDriverPlugin::start(&compiled, config).await?))
+        Ok(Arc::new(DriverPlugin::start(&compiled, config).await?))
     }
 
     async fn compiled(&self, digest: Digest) -> Result<Compiled, LoadError> {

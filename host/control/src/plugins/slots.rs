@@ -3,14 +3,19 @@
 //! A swap is one pointer: calls under way hold the old component and end on it. A component that can't be loaded leaves
 //! its slot to the built-in policy (schedulers) or empty (drivers: nothing can be made meanwhile, and nothing is lost).
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use symphony_core::digest::Digest;
+use symphony_core::plan::image::Images;
+use symphony_core::plan::machine::Machines;
+use symphony_core::plan::network::Networks;
+use symphony_core::plan::volume::Volumes;
 use symphony_core::plugin::{Activation, Slot};
 use symphony_core::volume::Decider;
-use symphony_runtime::{ImageDriverPlugin, PluginFault, SchedulerPlugin, VolumeDriverPlugin};
+use symphony_runtime::{DriverPlugin, Hosted, PluginFault, SchedulerPlugin};
 use symphony_store::Revision;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -62,17 +67,18 @@ struct Shared {
 #[derive(Default)]
 struct Serving {
     scheduler: Option<Scheduler>,
-    volume_driver: Option<Arc<VolumeDriverPlugin>>,
-    image_driver: Option<Arc<ImageDriverPlugin>>,
+    drivers: HashMap<Slot, AnyDriver>,
 }
 
 /// A component, ready to serve.
 #[derive(Clone)]
 enum Loaded {
     Scheduler(Arc<SchedulerPlugin>),
-    VolumeDriver(Arc<VolumeDriverPlugin>),
-    ImageDriver(Arc<ImageDriverPlugin>),
+    Driver(AnyDriver),
 }
+
+/// A `DriverPlugin` of the kind whose slot it is kept under.
+type AnyDriver = Arc<dyn Any + Send + Sync>;
 
 impl Slots {
     pub(crate) fn new(library: Arc<Library>, reports: mpsc::Sender<Report>) -> Self {
@@ -93,12 +99,10 @@ impl Slots {
         self.serving().scheduler.clone()
     }
 
-    pub(crate) fn volume_driver(&self) -> Option<Arc<VolumeDriverPlugin>> {
-        self.serving().volume_driver.clone()
-    }
-
-    pub(crate) fn image_driver(&self) -> Option<Arc<ImageDriverPlugin>> {
-        self.serving().image_driver.clone()
+    /// The driver of this kind of resource.
+    pub(crate) fn driver<K: Hosted>(&self) -> Option<Arc<DriverPlugin<K>>> {
+        let driver = self.serving().drivers.get(&K::SLOT).cloned()?;
+        driver.downcast().ok()
     }
 
     /// Changes with every swap.
@@ -204,11 +208,9 @@ impl Slots {
             (Slot::VolumeScheduler, Some(Loaded::Scheduler(plugin))) => {
                 serving.scheduler = Some(Scheduler::new(plugin))
             }
-            (Slot::VolumeDriver, Some(Loaded::VolumeDriver(plugin))) => serving.volume_driver = Some(plugin),
-            (Slot::ImageDriver, Some(Loaded::ImageDriver(plugin))) => serving.image_driver = Some(plugin),
             (Slot::VolumeScheduler, _) => serving.scheduler = None,
-            (Slot::VolumeDriver, _) => serving.volume_driver = None,
-            (Slot::ImageDriver, _) => serving.image_driver = None,
+            (slot, Some(Loaded::Driver(plugin))) => drop(serving.drivers.insert(slot, plugin)),
+            (slot, _) => drop(serving.drivers.remove(&slot)),
         }
         drop(serving);
         self.shared.generation.send_modify(|generation| *generation += 1);
@@ -218,8 +220,10 @@ impl Slots {
         let library = &self.shared.library;
         Ok(match slot {
             Slot::VolumeScheduler => Loaded::Scheduler(library.scheduler(digest, config).await?),
-            Slot::VolumeDriver => Loaded::VolumeDriver(library.volume_driver(digest, config).await?),
-            Slot::ImageDriver => Loaded::ImageDriver(library.image_driver(digest, config).await?),
+            Slot::VolumeDriver => Loaded::Driver(library.driver::<Volumes>(digest, config).await?),
+            Slot::ImageDriver => Loaded::Driver(library.driver::<Images>(digest, config).await?),
+            Slot::MachineDriver => Loaded::Driver(library.driver::<Machines>(digest, config).await?),
+            Slot::NetworkDriver => Loaded::Driver(library.driver::<Networks>(digest, config).await?),
         })
     }
 

@@ -2,39 +2,35 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use symphony_core::condition::Truth;
+use symphony_core::counter::Generation;
 use symphony_core::event::{Event, Severity};
 use symphony_core::image::{Image, ImagePhase};
 use symphony_core::keys;
-use symphony_core::plan::image::{self as plan, Fact, Intent};
-use symphony_core::plan::{Goal, PlanFault, Refusal};
-use symphony_core::plugin::Slot;
-use symphony_protocol::{Outcome, Work};
-use symphony_runtime::ImageDriverPlugin;
+use symphony_core::name::Name;
+use symphony_core::plan::Goal;
+use symphony_core::plan::image::{Images, Intent};
+use symphony_protocol::{Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Txn};
 
-use crate::agents::Request;
 use crate::clock;
 use crate::events::{about_image, event};
 use crate::view::Stored;
 use crate::write::{TxnRecords as _, WriteError};
 
+use super::drive::{Driven, End};
 use super::outcome::PassError;
-use super::{Context, ROUNDS_MAX, watching};
-
-/// How a pass over an image ends well.
-enum End {
-    Present,
-    Gone,
-    Impossible(String),
-}
+use super::{Context, drive};
 
 /// Brings one image to what its spec says.
 pub(super) async fn pass(context: &Context, stored: Arc<Stored<Image>>) -> Result<(), PassError> {
     let image = &stored.value;
-    match drive(context, image).await {
-        Ok(End::Present) => {
+    let key = (image.meta.project.clone(), image.meta.name.clone());
+    let shared = context.view.read().is_shared(&image.spec.digest, &key);
+    let intent = Intent::of(image, shared);
+    match drive::drive(context, &OneImage(image), &intent).await {
+        Ok(End::Met(())) if intent.goal == Goal::Absent => forget(context, &stored).await,
+        Ok(End::Met(())) => {
             let told = event(
                 Severity::Normal,
                 "ready",
@@ -47,7 +43,6 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Image>>) -> Resul
             let told = event(Severity::Warning, "failed", about_image(image), why.clone());
             write_status(context, &stored, ImagePhase::Failed, ("refused", why), Some(told)).await
         }
-        Ok(End::Gone) => forget(context, &stored).await,
         Err(error) => {
             write_status(context, &stored, image.status.phase, error.condition(), None).await?;
             Err(error)
@@ -55,68 +50,33 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Image>>) -> Resul
     }
 }
 
-async fn drive(context: &Context, image: &Image) -> Result<End, PassError> {
-    let key = (image.meta.project.clone(), image.meta.name.clone());
-    let shared = context.view.read().is_shared(&image.spec.digest, &key);
-    let intent = Intent::of(image, shared);
-    let driver = context.slots.image_driver().ok_or(PassError::NoDriver)?;
-    let report = |fault: symphony_runtime::PluginFault| {
-        context.slots.report(Slot::ImageDriver, fault.clone());
-        PassError::Driver(fault)
-    };
-    let probes = driver.probes(&intent).await.map_err(report)?;
-    let probes = plan::check_probes(&intent, probes).map_err(|fault| refuse(context, &driver, "probes", fault))?;
-    let mut facts = call(context, image, Work::ImageFacts { probes: probes.clone() }).await?;
-    for _ in 0..ROUNDS_MAX {
-        let steps = match driver.plan(&intent, &facts).await.map_err(report)? {
-            Ok(steps) => steps,
-            Err(Refusal::Invalid(why)) => return Ok(End::Impossible(why)),
-            Err(refusal) => return Err(PassError::Waits(refusal)),
-        };
-        let plan = plan::check(&intent, steps).map_err(|fault| refuse(context, &driver, "plan", fault))?;
-        if plan.is_empty() {
-            if !plan::is_met(&intent, &facts) {
-                return Err(refuse(context, &driver, "plan", PlanFault::NothingDone));
-            }
-            return Ok(if intent.goal == Goal::Present {
-                End::Present
-            } else {
-                End::Gone
-            });
+struct OneImage<'a>(&'a Image);
+
+impl Driven for OneImage<'_> {
+    type Kind = Images;
+
+    fn node(&self) -> &Name {
+        &self.0.spec.node
+    }
+
+    fn id(&self) -> String {
+        self.0.meta.id.to_string()
+    }
+
+    fn generation(&self) -> Generation {
+        self.0.meta.generation
+    }
+
+    fn work(&self, task: Task<Images>) -> Work {
+        Work::Image { task }
+    }
+
+    fn seen(outcome: Outcome) -> Option<Seen<Images>> {
+        match outcome {
+            Outcome::Image(seen) => Some(seen),
+            _ => None,
         }
-        symphony_crash::point("control.image.before_steps");
-        facts = call(
-            context,
-            image,
-            Work::ImageSteps {
-                plan,
-                then: probes.clone(),
-            },
-        )
-        .await?;
     }
-    Err(refuse(context, &driver, "plan", PlanFault::NoEnd(ROUNDS_MAX)))
-}
-
-async fn call(context: &Context, image: &Image, work: Work) -> Result<Vec<Fact>, PassError> {
-    let object = format!("image/{}", image.meta.id);
-    let request = Request {
-        node: &image.spec.node,
-        object,
-        generation: image.meta.generation,
-        work,
-    };
-    match watching::call(context, request, &|_| std::future::ready(()).boxed()).await? {
-        Outcome::Image(facts) => Ok(facts),
-        Outcome::Volume(_) => Err(PassError::WrongAnswer),
-    }
-}
-
-fn refuse(context: &Context, driver: &ImageDriverPlugin, call: &'static str, fault: PlanFault) -> PassError {
-    context
-        .slots
-        .report(Slot::ImageDriver, driver.compiled().refuse_plan(call, fault.clone()));
-    PassError::Plan(fault)
 }
 
 async fn write_status(

@@ -3,49 +3,39 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use symphony_core::condition::Truth;
+use symphony_core::counter::Generation;
 use symphony_core::event::Severity;
 use symphony_core::keys;
-use symphony_core::plan::volume::{self as plan, Fact, Intent, Plan, Probes};
-use symphony_core::plan::{Goal, PlanFault, Refusal};
-use symphony_core::plugin::Slot;
-use symphony_core::volume::{Volume, VolumePhase};
-use symphony_protocol::{ImageLocation, Outcome, Work};
-use symphony_runtime::VolumeDriverPlugin;
+use symphony_core::name::Name;
+use symphony_core::plan::Goal;
+use symphony_core::plan::volume::{Intent, Volumes};
+use symphony_core::volume::{Placement, Volume, VolumePhase};
+use symphony_protocol::{ImageLocation, Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Txn};
 
-use crate::agents::Request;
 use crate::clock;
 use crate::events::{about_volume, event};
 use crate::view::Stored;
 use crate::write::{TxnRecords as _, WriteError};
 
+use super::drive::{Driven, End};
 use super::outcome::PassError;
-use super::{Context, ROUNDS_MAX, watching};
+use super::{Context, drive};
 
 /// How often a status is written again when its record changed under it.
 const TRIES: u32 = 20;
 
-/// How a pass over a volume ends well.
-enum End {
-    /// It is there, with this length in bytes.
-    Present(u64),
-    /// Nothing of it is left.
-    Gone,
-    /// It can never be made as asked.
-    Impossible(String),
-}
-
 /// Brings one volume to what its spec says.
 pub(super) async fn pass(context: &Context, stored: Arc<Stored<Volume>>) -> Result<(), PassError> {
     let volume = &stored.value;
-    let end = match Intent::of(volume) {
-        None => Ok(End::Gone),
-        Some(intent) => drive(context, volume, &intent).await,
+    let Some(intent) = Intent::of(volume) else {
+        return forget(context, volume).await;
     };
-    match end {
-        Ok(End::Present(bytes)) => made(context, volume, bytes).await,
-        Ok(End::Gone) => forget(context, volume).await,
+    match bring(context, volume, &intent).await {
+        Ok(End::Met(_)) if intent.goal == Goal::Absent => forget(context, volume).await,
+        Ok(End::Met(bytes)) => made(context, volume, bytes).await,
         Ok(End::Impossible(why)) => failed(context, volume, &why).await,
         Err(error) => {
             let (reason, message) = error.condition();
@@ -61,81 +51,57 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Volume>>) -> Resu
     }
 }
 
-/// Plans and steps, until nothing is left to do.
-async fn drive(context: &Context, volume: &Volume, intent: &Intent) -> Result<End, PassError> {
-    let driver = context.slots.volume_driver().ok_or(PassError::NoDriver)?;
-    let probes = driver.probes(intent).await.map_err(|fault| {
-        context.slots.report(Slot::VolumeDriver, fault.clone());
-        PassError::Driver(fault)
-    })?;
-    let probes = plan::check_probes(intent, probes).map_err(|fault| refuse(context, &driver, "probes", fault))?;
-    let images = locations(context, intent)?;
-    let work = Work::VolumeFacts {
-        pool: intent.pool.clone(),
-        probes: probes.clone(),
-    };
-    let mut facts = call(context, volume, work).await?;
-    for _ in 0..ROUNDS_MAX {
-        let answer = driver.plan(intent, &facts).await.map_err(|fault| {
-            context.slots.report(Slot::VolumeDriver, fault.clone());
-            PassError::Driver(fault)
-        })?;
-        let steps = match answer {
-            Ok(steps) => steps,
-            Err(Refusal::Invalid(why)) => return Ok(End::Impossible(why)),
-            Err(refusal) => return Err(PassError::Waits(refusal)),
-        };
-        let plan = plan::check(intent, &facts, steps).map_err(|fault| refuse(context, &driver, "plan", fault))?;
-        if plan.is_empty() {
-            let bytes =
-                plan::met(intent, &facts).ok_or_else(|| refuse(context, &driver, "plan", PlanFault::NothingDone))?;
-            return Ok(if intent.goal == Goal::Present {
-                End::Present(bytes)
-            } else {
-                End::Gone
-            });
-        }
-        symphony_crash::point("control.volume.before_steps");
-        facts = run(context, volume, intent, plan, &images, &probes).await?;
-        symphony_crash::point("control.volume.after_steps");
-    }
-    Err(refuse(context, &driver, "plan", PlanFault::NoEnd(ROUNDS_MAX)))
-}
-
-async fn run(
-    context: &Context,
-    volume: &Volume,
-    intent: &Intent,
-    plan: Plan,
-    images: &[ImageLocation],
-    probes: &Probes,
-) -> Result<Vec<Fact>, PassError> {
-    let work = Work::VolumeSteps {
-        pool: intent.pool.clone(),
-        plan,
-        images: images.to_vec(),
-        then: probes.clone(),
-    };
-    call(context, volume, work).await
-}
-
-async fn call(context: &Context, volume: &Volume, work: Work) -> Result<Vec<Fact>, PassError> {
+async fn bring(context: &Context, volume: &Volume, intent: &Intent) -> Result<End<u64>, PassError> {
     // A volume with an intent has a placement.
-    let Some(placement) = &volume.placement else {
-        return Err(PassError::Raced);
+    let placement = volume.placement.as_ref().ok_or(PassError::Raced)?;
+    let one = OneVolume {
+        context,
+        volume,
+        placement,
+        images: locations(context, intent)?,
     };
-    let object = format!("volume/{}", volume.meta.id);
-    let request = Request {
-        node: &placement.node,
-        object,
-        generation: volume.meta.generation,
-        work,
-    };
-    let (of, seen) = (context.clone(), volume.clone());
-    let tell = move |message: String| tell(of.clone(), seen.clone(), message).boxed();
-    match watching::call(context, request, &tell).await? {
-        Outcome::Volume(facts) => Ok(facts),
-        Outcome::Image(_) => Err(PassError::WrongAnswer),
+    drive::drive(context, &one, intent).await
+}
+
+struct OneVolume<'a> {
+    context: &'a Context,
+    volume: &'a Volume,
+    placement: &'a Placement,
+    images: Vec<ImageLocation>,
+}
+
+impl Driven for OneVolume<'_> {
+    type Kind = Volumes;
+
+    fn node(&self) -> &Name {
+        &self.placement.node
+    }
+
+    fn id(&self) -> String {
+        self.volume.meta.id.to_string()
+    }
+
+    fn generation(&self) -> Generation {
+        self.volume.meta.generation
+    }
+
+    fn work(&self, task: Task<Volumes>) -> Work {
+        Work::Volume {
+            pool: self.placement.pool.clone(),
+            images: self.images.clone(),
+            task,
+        }
+    }
+
+    fn seen(outcome: Outcome) -> Option<Seen<Volumes>> {
+        match outcome {
+            Outcome::Volume(seen) => Some(seen),
+            _ => None,
+        }
+    }
+
+    fn tell(&self, message: String) -> BoxFuture<'static, ()> {
+        tell(self.context.clone(), self.volume.clone(), message).boxed()
     }
 }
 
@@ -168,13 +134,6 @@ fn locations(context: &Context, intent: &Intent) -> Result<Vec<ImageLocation>, P
     };
     // A service that is away now may not be needed: the node may have the image already.
     Ok(context.agents.data_url(&node).map(location).into_iter().collect())
-}
-
-fn refuse(context: &Context, driver: &VolumeDriverPlugin, call: &'static str, fault: PlanFault) -> PassError {
-    context
-        .slots
-        .report(Slot::VolumeDriver, driver.compiled().refuse_plan(call, fault.clone()));
-    PassError::Plan(fault)
 }
 
 async fn made(context: &Context, seen: &Volume, bytes: u64) -> Result<(), PassError> {

@@ -14,11 +14,12 @@ use super::Context;
 /// How often progress is written down.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Writes a sentence about the progress down.
-pub(crate) type Tell = dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync;
-
 /// Calls an agent; `tell` is given a sentence about the progress now and then.
-pub(crate) async fn call(context: &Context, request: Request<'_>, tell: &Tell) -> Result<Outcome, Failure> {
+pub(crate) async fn call(
+    context: &Context,
+    request: Request<'_>,
+    tell: &(dyn Fn(String) -> BoxFuture<'static, ()> + Sync),
+) -> Result<Outcome, Failure> {
     let (sender, progress) = watch::channel(None);
     let call = context.agents.call(request, Some(sender));
     tokio::pin!(call);

@@ -17,7 +17,7 @@ use symphony_core::node::{Pool, Role};
 use symphony_core::plan::volume::{Fact, ObjectState, Probe, Step};
 use symphony_core::volume::{Volume, VolumeSpec, VolumeStatus};
 use symphony_core::{keys, record};
-use symphony_protocol::{Answer, Call, Hello, Outcome, PROTOCOL_VERSION, ToAgent, ToManager, Work};
+use symphony_protocol::{Answer, Call, Hello, Outcome, PROTOCOL_VERSION, Seen, Task, ToAgent, ToManager, Work};
 use symphony_runtime::{Compiler, Limits, Options, Runtime};
 use symphony_store::{Compare, Embedded, Store, StoreExt as _, Txn};
 use tokio_util::sync::CancellationToken;
@@ -193,13 +193,15 @@ async fn serve(mut session: Session, calls: Arc<AtomicU64>) {
 }
 
 fn answer(disk: &mut HashMap<String, ObjectState>, call: &Call) -> Outcome {
-    let probes = match &call.work {
-        Work::VolumeFacts { probes, .. } => probes,
-        Work::VolumeSteps { plan, then, .. } => {
+    let Work::Volume { task, .. } = &call.work else {
+        panic!("not for volumes: {:?}", call.work);
+    };
+    let probes = match task {
+        Task::Facts { probes } => probes,
+        Task::Steps { plan, then } => {
             plan.steps().iter().for_each(|step| act(disk, step));
             then
         }
-        other => panic!("not for volumes: {other:?}"),
     };
     let fact = |probe: &Probe| match probe {
         Probe::Object(object) => Fact::Object {
@@ -212,7 +214,10 @@ fn answer(disk: &mut HashMap<String, ObjectState>, call: &Call) -> Outcome {
         },
         Probe::Image(_) => panic!("these volumes have no image"),
     };
-    Outcome::Volume(probes.as_slice().iter().map(fact).collect())
+    Outcome::Volume(Seen {
+        facts: probes.as_slice().iter().map(fact).collect(),
+        done: Vec::new(),
+    })
 }
 
 fn act(disk: &mut HashMap<String, ObjectState>, step: &Step) {

@@ -243,28 +243,6 @@ fn is_own(intent: &Intent, object: &str) -> bool {
     object == intent.upload.to_string() || object == intent.digest.to_string()
 }
 
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub type Probes = super::Probes<Images>;
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub type Plan = super::Plan<Images>;
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanFault> {
-    super::check_probes::<Images>(intent, probes)
-}
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub fn check(intent: &Intent, steps: Vec<Step>) -> Result<Plan, PlanFault> {
-    super::check::<Images>(intent, &[], steps)
-}
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub fn is_met(intent: &Intent, facts: &[Fact]) -> bool {
-    Images::met(intent, facts).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -375,27 +375,5 @@ fn is_own_image(intent: &Intent, digest: &str) -> bool {
     digest.parse::<Digest>().is_ok_and(|digest| Some(digest) == own)
 }
 
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub type Probes = super::Probes<Volumes>;
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub type Plan = super::Plan<Volumes>;
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub fn check_probes(intent: &Intent, probes: Vec<Probe>) -> Result<Probes, PlanFault> {
-    super::check_probes::<Volumes>(intent, probes)
-}
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub fn check(intent: &Intent, facts: &[Fact], steps: Vec<Step>) -> Result<Plan, PlanFault> {
-    super::check::<Volumes>(intent, facts, steps)
-}
-/// Until its callers have moved on.
-#[doc(hidden)]
-pub fn met(intent: &Intent, facts: &[Fact]) -> Option<u64> {
-    Volumes::met(intent, facts)
-}
-
 #[cfg(test)]
 mod tests;

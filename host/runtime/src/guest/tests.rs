@@ -1,12 +1,16 @@
 //! What a store refuses, by the name of the fault: tiny components that misbehave while they are instantiated.
 
+use symphony_core::plan::image::Images;
+use symphony_core::plan::machine::Machines;
+use symphony_core::plan::network::Networks;
+use symphony_core::plan::volume::Volumes;
 use wasmtime::component::{Component, Linker};
 
 use super::*;
 use crate::compile::Compiler;
 use crate::engine::{Purpose, engine};
 use crate::runtime::{Compiled, Options, Runtime};
-use crate::{ImageDriverPlugin, SchedulerPlugin, VolumeDriverPlugin};
+use crate::{DriverPlugin, Hosted, SchedulerPlugin};
 
 fn shared() -> Arc<Shared> {
     let manifest = crate::inspect::inspect(&fixture::component("scheduler", fixture::SECTION)).unwrap();
@@ -104,12 +108,13 @@ async fn each_world_links_and_its_first_call_is_judged() {
         assert_eq!((fault.reason(), fault.call), ("trap", "describe"), "{fault}");
         assert_eq!(compiled.stats().faults, [("trap", 1)].into());
     }
-    let fault = VolumeDriverPlugin::start(&prepare("volume").await, "{}")
-        .await
-        .unwrap_err();
-    assert_eq!((fault.reason(), fault.call), ("trap", "configure"), "{fault}");
-    let fault = ImageDriverPlugin::start(&prepare("image").await, "{}")
-        .await
-        .unwrap_err();
+    first_call_is_judged::<Volumes>("volume").await;
+    first_call_is_judged::<Images>("image").await;
+    first_call_is_judged::<Machines>("machine").await;
+    first_call_is_judged::<Networks>("network").await;
+}
+
+async fn first_call_is_judged<K: Hosted>(world: &str) {
+    let fault = DriverPlugin::<K>::start(&prepare(world).await, "{}").await.unwrap_err();
     assert_eq!((fault.reason(), fault.call), ("trap", "configure"), "{fault}");
 }

@@ -2,11 +2,12 @@
 
 use symphony_core::digest::Digest;
 use symphony_core::image::Format;
-use symphony_core::plan::volume::{Fact, ImageState, ObjectState, Probe, Step};
-use symphony_core::plan::{Goal, image, volume};
+use symphony_core::plan::image::Images;
+use symphony_core::plan::volume::{Fact, ImageState, ObjectState, Probe, Step, Volumes};
+use symphony_core::plan::{Goal, check, check_probes, image, volume};
 use symphony_core::volume::ImageSource;
+use symphony_runtime::DriverPlugin;
 use symphony_runtime::smoke::smoke;
-use symphony_runtime::{ImageDriverPlugin, VolumeDriverPlugin};
 
 use super::prepare;
 
@@ -29,20 +30,20 @@ fn object(state: ObjectState) -> Fact {
     }
 }
 
-async fn steps(driver: &VolumeDriverPlugin, intent: &volume::Intent, facts: &[Fact]) -> Vec<Step> {
+async fn steps(driver: &DriverPlugin<Volumes>, intent: &volume::Intent, facts: &[Fact]) -> Vec<Step> {
     let steps = driver.plan(intent, facts).await.unwrap().unwrap();
-    volume::check(intent, facts, steps).unwrap().steps().to_vec()
+    check::<Volumes>(intent, facts, steps).unwrap().steps().to_vec()
 }
 
 #[tokio::test]
 async fn the_file_driver_makes_keeps_and_removes() {
     let compiled = prepare("file").await.unwrap();
     smoke(&compiled, "{}").await.unwrap();
-    let driver = VolumeDriverPlugin::start(&compiled, "{}").await.unwrap();
+    let driver = DriverPlugin::<Volumes>::start(&compiled, "{}").await.unwrap();
     let intent = volume_intent(Goal::Present, None);
     let probes = driver.probes(&intent).await.unwrap();
     assert!(probes.contains(&Probe::Object(ID.into())));
-    volume::check_probes(&intent, probes).unwrap();
+    check_probes::<Volumes>(&intent, probes).unwrap();
 
     let pool = Fact::Pool {
         reflink: false,
@@ -65,7 +66,7 @@ async fn the_file_driver_makes_keeps_and_removes() {
 
 #[tokio::test]
 async fn the_file_driver_writes_an_image() {
-    let driver = VolumeDriverPlugin::start(&prepare("file").await.unwrap(), "{}")
+    let driver = DriverPlugin::<Volumes>::start(&prepare("file").await.unwrap(), "{}")
         .await
         .unwrap();
     let digest = Digest::new([7; 32]);
@@ -77,7 +78,7 @@ async fn the_file_driver_writes_an_image() {
         virtual_bytes: 1 << 19,
     };
     let intent = volume_intent(Goal::Present, Some(source));
-    volume::check_probes(&intent, driver.probes(&intent).await.unwrap()).unwrap();
+    check_probes::<Volumes>(&intent, driver.probes(&intent).await.unwrap()).unwrap();
     let facts = [
         object(ObjectState::Absent),
         Fact::Image {
@@ -102,7 +103,7 @@ async fn the_file_driver_writes_an_image() {
 async fn the_image_driver_checks_then_publishes() {
     let compiled = prepare("blob").await.unwrap();
     smoke(&compiled, "{}").await.unwrap();
-    let driver = ImageDriverPlugin::start(&compiled, "{}").await.unwrap();
+    let driver = DriverPlugin::<Images>::start(&compiled, "{}").await.unwrap();
     let digest = Digest::new([7; 32]);
     let intent = image::Intent {
         upload: ID.parse().unwrap(),
@@ -110,7 +111,7 @@ async fn the_image_driver_checks_then_publishes() {
         goal: Goal::Present,
         shared: false,
     };
-    image::check_probes(&intent, driver.probes(&intent).await.unwrap()).unwrap();
+    check_probes::<Images>(&intent, driver.probes(&intent).await.unwrap()).unwrap();
     let facts = |integrity| {
         let header = image::Header {
             format: image::DetectedFormat::Qcow2,
@@ -139,8 +140,8 @@ async fn the_image_driver_checks_then_publishes() {
         digest: digest.to_string(),
     };
     for (integrity, published) in [(image::Integrity::Unchecked, false), (image::Integrity::Sound, true)] {
-        let steps = driver.plan(&intent, &facts(integrity)).await.unwrap().unwrap();
-        let plan = image::check(&intent, steps).unwrap();
+        let steps = driver.plan(&intent, &facts(integrity.clone())).await.unwrap().unwrap();
+        let plan = check::<Images>(&intent, &facts(integrity.clone()), steps).unwrap();
         assert!(
             !plan.is_empty() && plan.steps().contains(&publish) == published,
             "{plan:?}"
@@ -157,7 +158,7 @@ async fn the_image_driver_checks_then_publishes() {
 #[tokio::test]
 async fn each_call_has_its_own_instance() {
     let compiled = prepare("blob").await.unwrap();
-    let driver = ImageDriverPlugin::start(&compiled, "{}").await.unwrap();
+    let driver = DriverPlugin::<Images>::start(&compiled, "{}").await.unwrap();
     let before = compiled.stats().instances;
     let intent = image::Intent {
         upload: ID.parse().unwrap(),

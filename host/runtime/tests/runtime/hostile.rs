@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use symphony_core::counter::Revision;
 use symphony_core::place::{Answer, Bookings, Candidate, Candidates, check};
-use symphony_core::plan::{Goal, volume};
-use symphony_runtime::{Compiled, Limits, PluginFault, SchedulerPlugin, VolumeDriverPlugin};
+use symphony_core::plan::volume::Volumes;
+use symphony_core::plan::{self, Goal};
+use symphony_runtime::{Compiled, DriverPlugin, Limits, PluginFault, SchedulerPlugin};
 
 use super::drivers::volume_intent;
 use super::schedulers::{GIB, Numbers, cluster, request};
@@ -189,11 +190,14 @@ async fn drivers() {
         ("driver-loop", "out-of-fuel"),
     ] {
         let compiled = prepare(&format!("guests/{guest}")).await.unwrap();
-        let driver = VolumeDriverPlugin::start(&compiled, "{}").await.unwrap();
+        let driver = DriverPlugin::<Volumes>::start(&compiled, "{}").await.unwrap();
         assert_eq!(driver.probes(&intent).await.unwrap().len(), 1, "{guest}");
         let fault = match driver.plan(&intent, &[]).await {
             Err(fault) => fault,
-            Ok(steps) => compiled.refuse_plan("plan", volume::check(&intent, &[], steps.unwrap()).unwrap_err()),
+            Ok(steps) => compiled.refuse_plan(
+                "plan",
+                plan::check::<Volumes>(&intent, &[], steps.unwrap()).unwrap_err(),
+            ),
         };
         assert_eq!(
             (fault.reason(), fault.call, fault.plugin.as_str()),
@@ -201,7 +205,7 @@ async fn drivers() {
             "{fault}"
         );
         assert_eq!(compiled.stats().faults[reason], 1);
-        let good = VolumeDriverPlugin::start(&prepare("file").await.unwrap(), "{}")
+        let good = DriverPlugin::<Volumes>::start(&prepare("file").await.unwrap(), "{}")
             .await
             .unwrap();
         assert!(!good.probes(&intent).await.unwrap().is_empty());
