@@ -58,6 +58,12 @@ ids! {
     EventId,
     /// An upload of image bytes that is not an image yet.
     UploadId,
+    /// A virtual machine; its domain on the node has this name.
+    MachineId,
+    /// A virtual network.
+    NetworkId,
+    /// A machine's connection to one network.
+    PortId,
     /// One call of the manager to an agent.
     CallId,
 }

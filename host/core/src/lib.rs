@@ -4,7 +4,8 @@
 //! HTTP, files, sockets or clocks; everything else may know of this.
 //!
 //! - [`name`], [`id`], [`quantity`], [`digest`], [`counter`], [`labels`]: values that cannot be wrong once they exist.
-//! - [`meta`], [`condition`]: what every resource has. [`volume`], [`image`], [`node`], [`plugin`], [`event`]: the resources.
+//! - [`meta`], [`condition`]: what every resource has. [`volume`], [`image`], [`machine`],
+//!   [`network`], [`node`], [`plugin`], [`event`]: the resources.
 //! - [`place`]: requests, candidates, decisions, claims, and the checks on what a scheduler answers.
 //! - [`plan`]: intents, facts and steps, and the checks on what a driver answers.
 //! - [`record`], [`keys`]: how resources are written down.
@@ -19,8 +20,10 @@ pub mod id;
 pub mod image;
 pub mod keys;
 pub mod labels;
+pub mod machine;
 pub mod meta;
 pub mod name;
+pub mod network;
 pub mod node;
 pub mod place;
 pub mod plan;

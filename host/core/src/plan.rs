@@ -10,6 +10,8 @@
 
 pub mod image;
 mod kind;
+pub mod machine;
+pub mod network;
 pub mod volume;
 
 pub use kind::{Kind, Plan, Probes, check, check_probes};

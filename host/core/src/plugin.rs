@@ -42,7 +42,8 @@ pub struct Plugin {
     pub uploaded_at: Timestamp,
 }
 
-/// A place that a plugin can serve in: written `scheduler/volume`, `driver/volume`, `driver/image`.
+/// A place that a plugin can serve in: written `scheduler/volume`, `driver/volume`, `driver/image`,
+/// `driver/machine`, `driver/network`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Slot {
@@ -52,11 +53,21 @@ pub enum Slot {
     VolumeDriver,
     /// Decides how images are taken in.
     ImageDriver,
+    /// Decides how machines are made and run.
+    MachineDriver,
+    /// Decides how networks are made on a node.
+    NetworkDriver,
 }
 
 impl Slot {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::VolumeScheduler, Self::VolumeDriver, Self::ImageDriver];
+    pub const ALL: [Self; 5] = [
+        Self::VolumeScheduler,
+        Self::VolumeDriver,
+        Self::ImageDriver,
+        Self::MachineDriver,
+        Self::NetworkDriver,
+    ];
 
     /// Its text.
     #[must_use]
@@ -65,13 +76,15 @@ impl Slot {
             Self::VolumeScheduler => "scheduler/volume",
             Self::VolumeDriver => "driver/volume",
             Self::ImageDriver => "driver/image",
+            Self::MachineDriver => "driver/machine",
+            Self::NetworkDriver => "driver/network",
         }
     }
 }
 
 /// A text that names no slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no slot; there are scheduler/volume, driver/volume and driver/image")]
+#[error("{0:?} is no slot; there are scheduler/volume, driver/volume, driver/image, driver/machine and driver/network")]
 pub struct SlotError(String);
 
 impl FromStr for Slot {

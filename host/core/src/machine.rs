@@ -1,0 +1,318 @@
+//! Machines: what is wanted, where it was placed, and what was seen. What moves them is in [`life`].
+
+pub mod life;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::condition::Conditions;
+use crate::counter::Generation;
+use crate::id::{MachineId, NetworkId, PortId, VolumeId};
+use crate::labels::Labels;
+use crate::meta::Meta;
+use crate::name::Name;
+use crate::network::{Address, Mac, Rule};
+use crate::plan::machine::{CpuMode, Exit, Power};
+use crate::quantity::Bytes;
+use crate::volume::Decider;
+
+/// Most virtual processors of one machine.
+pub const CPUS_MAX: u32 = 512;
+/// Least memory of one machine, in bytes: 16 MiB.
+pub const MEMORY_BYTES_MIN: u64 = 16 << 20;
+/// Most memory of one machine, in bytes: 16 TiB.
+pub const MEMORY_BYTES_MAX: u64 = 16 << 40;
+/// Largest user-data, in bytes.
+pub const USER_DATA_BYTES_MAX: usize = 64 << 10;
+/// Most SSH keys of one machine.
+pub const SSH_KEYS_MAX: usize = 32;
+/// Largest SSH key, in bytes.
+pub const SSH_KEY_BYTES_MAX: usize = 4 << 10;
+
+/// A virtual machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Identity and life.
+    pub meta: Meta<MachineId>,
+    /// What is wanted.
+    pub spec: MachineSpec,
+    /// Where it goes, with what is reserved there. Set once, by the place loop alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<MachinePlacement>,
+    /// What was seen.
+    pub status: MachineStatus,
+}
+
+/// What is wanted of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// Its size.
+    #[serde(flatten)]
+    pub size: MachineSize,
+    /// The processor that the guest sees.
+    #[serde(default)]
+    pub cpu_mode: CpuMode,
+    /// Whether its memory is in huge pages.
+    #[serde(default)]
+    pub hugepages: bool,
+    /// Whether it should run.
+    pub power: Power,
+    /// How often it was ordered to boot, counted from 1: raised by a start and by a reboot.
+    pub boots: u64,
+    /// What happens when it dies on its own.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Its volumes, the one that it boots from first.
+    pub volumes: Vec<Attachment>,
+    /// Its connections to networks.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// What the guest is told at its first boot.
+    #[serde(default)]
+    pub first_boot: FirstBoot,
+    /// Where it may go.
+    #[serde(default)]
+    pub wishes: Wishes,
+}
+
+/// Processors and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "RawSize", into = "RawSize")]
+pub struct MachineSize {
+    cpus: u32,
+    memory_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawSize {
+    cpus: u32,
+    memory_bytes: u64,
+}
+
+/// Why a machine can't have this size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MachineSizeError {
+    /// None, or over [`CPUS_MAX`].
+    #[error("a machine has 1 to {CPUS_MAX} virtual processors, and {0} were asked for")]
+    Cpus(u32),
+    /// Under [`MEMORY_BYTES_MIN`], or over [`MEMORY_BYTES_MAX`].
+    #[error("a machine has {} to {} of memory, and {} was asked for", Bytes(MEMORY_BYTES_MIN), Bytes(MEMORY_BYTES_MAX), Bytes(*.0))]
+    Memory(u64),
+    /// Not a multiple of 1 MiB.
+    #[error("memory comes in whole MiB, and {0} bytes are not")]
+    Granularity(u64),
+}
+
+impl MachineSize {
+    /// Checks a size; memory in bytes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub const fn new(cpus: u32, memory_bytes: u64) -> Result<Self, MachineSizeError> {
+        if cpus == 0 || cpus > CPUS_MAX {
+            return Err(MachineSizeError::Cpus(cpus));
+        }
+        if memory_bytes < MEMORY_BYTES_MIN || memory_bytes > MEMORY_BYTES_MAX {
+            return Err(MachineSizeError::Memory(memory_bytes));
+        }
+        if !memory_bytes.is_multiple_of(1 << 20) {
+            return Err(MachineSizeError::Granularity(memory_bytes));
+        }
+        Ok(Self { cpus, memory_bytes })
+    }
+
+    /// Virtual processors.
+    #[must_use]
+    pub const fn cpus(self) -> u32 {
+        self.cpus
+    }
+
+    /// Memory, in bytes.
+    #[must_use]
+    pub const fn memory_bytes(self) -> u64 {
+        self.memory_bytes
+    }
+}
+
+impl TryFrom<RawSize> for MachineSize {
+    type Error = MachineSizeError;
+
+    fn try_from(raw: RawSize) -> Result<Self, MachineSizeError> {
+        Self::new(raw.cpus, raw.memory_bytes)
+    }
+}
+
+impl From<MachineSize> for RawSize {
+    fn from(size: MachineSize) -> Self {
+        Self {
+            cpus: size.cpus,
+            memory_bytes: size.memory_bytes,
+        }
+    }
+}
+
+/// A volume of a machine. The volume's own record names the machine, so that no other can have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The volume.
+    pub id: VolumeId,
+    /// Its name.
+    pub name: Name,
+    /// Whether it is deleted with the machine.
+    #[serde(default)]
+    pub delete_with_machine: bool,
+}
+
+/// A machine's connection to one network. Its address and MAC are reserved in the transaction that made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Never changes.
+    pub id: PortId,
+    /// The network.
+    pub network: NetworkId,
+    /// Its name.
+    pub network_name: Name,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its address.
+    pub address: Address,
+    /// What may come in; without rules everything from its network.
+    #[serde(default)]
+    pub allow: Vec<Rule>,
+    /// Bits per second in each direction; none: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_bits: Option<u64>,
+}
+
+/// What a guest is told at its first boot (cloud-init's NoCloud).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstBoot {
+    /// As the user gave it; at most [`USER_DATA_BYTES_MAX`].
+    #[serde(default)]
+    pub user_data: String,
+    /// Public keys; at most [`SSH_KEYS_MAX`].
+    #[serde(default)]
+    pub ssh_keys: Vec<String>,
+}
+
+/// Where a machine may go, and where it would rather go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// Labels that its node must have.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub require: Labels,
+    /// Labels that its node should have.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub prefer: Labels,
+    /// Machines of the project whose node it must not share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart_from: Vec<Name>,
+    /// Machines of the project whose node it must share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<Name>,
+}
+
+/// What happens when a machine dies on its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// It is started again, whatever ended it.
+    #[default]
+    Always,
+    /// It is started again unless its guest shut itself down.
+    OnFailure,
+    /// It stays off.
+    Never,
+}
+
+/// Where a machine was placed, by whom, and what it reserves there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachinePlacement {
+    /// The node.
+    pub node: Name,
+    /// The claim: what is reserved in the node's ledger in the same transaction.
+    pub claimed: MachineSize,
+    /// Who decided.
+    pub decided_by: Decider,
+    /// The score that the decider gave.
+    pub score: f32,
+    /// For display.
+    pub decided_at: Timestamp,
+}
+
+/// What a machine is going through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MachinePhase {
+    /// Waits for a placement.
+    Pending,
+    /// No node takes it now; it is placed as soon as one does.
+    Unplaceable,
+    /// Placed; its volumes and networks are being made.
+    Preparing,
+    /// Being started.
+    Starting,
+    /// It runs.
+    Running,
+    /// Being shut down.
+    Stopping,
+    /// It is off, as wanted or by itself.
+    Stopped,
+    /// It died, and is started again after a pause.
+    BackOff,
+    /// Being removed.
+    Deleting,
+    /// Its driver says that it can't be made as asked.
+    Failed,
+}
+
+/// What was seen of a machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachineStatus {
+    /// What it is going through.
+    pub phase: MachinePhase,
+    /// The generation of the spec that `phase` is about.
+    pub observed_generation: Generation,
+    /// What is remembered of its starts and ends.
+    #[serde(default)]
+    pub history: life::History,
+    /// How it came to be off, when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// The details.
+    #[serde(default)]
+    pub conditions: Conditions,
+}
+
+impl MachineStatus {
+    /// Before anything happened.
+    #[must_use]
+    pub fn pending() -> Self {
+        Self {
+            phase: MachinePhase::Pending,
+            observed_generation: Generation(0),
+            history: life::History::default(),
+            exit: None,
+            conditions: Conditions::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_checked_wherever_they_come_from() {
+        assert!(MachineSize::new(1, 256 << 20).is_ok());
+        assert_eq!(MachineSize::new(0, 256 << 20), Err(MachineSizeError::Cpus(0)));
+        assert!(MachineSize::new(CPUS_MAX + 1, 256 << 20).is_err());
+        assert!(MachineSize::new(1, MEMORY_BYTES_MIN - 1).is_err());
+        assert!(MachineSize::new(1, MEMORY_BYTES_MAX + 1).is_err());
+        assert!(matches!(
+            MachineSize::new(1, (256 << 20) + 1),
+            Err(MachineSizeError::Granularity(_))
+        ));
+        assert!(serde_json::from_str::<MachineSize>(r#"{"cpus":0,"memory_bytes":268435456}"#).is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! How the parts of networks are called on a node. The kernel takes at most 15 bytes for a link's name, and several nodes
+//! may live on one kernel (tests, `symphony dev`): so names are hashes of the node's name and of what they stand for.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::id::{NetworkId, PortId};
+use crate::name::Name;
+
+/// Longest name of a link, in bytes.
+pub const LINK_BYTES_MAX: usize = 15;
+
+/// The bridge of a network on a node.
+#[must_use]
+pub fn bridge(node: &Name, network: NetworkId) -> String {
+    format!("syb{}", hash(node, &network.to_string()))
+}
+
+/// The namespace that holds a network's gateway on a node.
+#[must_use]
+pub fn namespace(node: &Name, network: NetworkId) -> String {
+    format!("sy-{}", hash(node, &network.to_string()))
+}
+
+/// The link of a machine's port on a node.
+#[must_use]
+pub fn port(node: &Name, port: PortId) -> String {
+    format!("syt{}", hash(node, &port.to_string()))
+}
+
+fn hash(node: &Name, of: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(node.as_str().as_bytes());
+    hash.update([0]);
+    hash.update(of.as_bytes());
+    hex::encode(&hash.finalize()[..6])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_differ() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let nodes: [Name; 2] = ["node-1".parse().unwrap(), "node-2".parse().unwrap()];
+        let mut names: Vec<String> = nodes
+            .iter()
+            .flat_map(|node| {
+                [
+                    bridge(node, id.parse().unwrap()),
+                    namespace(node, id.parse().unwrap()),
+                    port(node, id.parse().unwrap()),
+                ]
+            })
+            .collect();
+        assert!(names.iter().all(|name| name.len() <= LINK_BYTES_MAX), "{names:?}");
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 6);
+    }
+}
