@@ -64,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "symphony-image",
         &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
     ),
+    ("symphony-network", &["symphony-core", "symphony-crash"]),
     (
         "symphony-node",
         &[
@@ -97,6 +98,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("symphony-agent", &["wasmtime", "redb"]),
     ("symphony-storage", &["wasmtime", "redb"]),
     ("symphony-image", &["wasmtime", "redb"]),
+    ("symphony-network", &["wasmtime", "redb", "reqwest"]),
     ("symphony-node", &["wasmtime", "redb"]),
     ("symphony-sdk", &["tokio", "wasmtime", "serde"]),
 ];
