@@ -65,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
     ),
     ("symphony-network", &["symphony-core", "symphony-crash"]),
+    ("symphony-compute", &["symphony-core", "symphony-crash"]),
     (
         "symphony-node",
         &[
@@ -99,6 +100,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("symphony-storage", &["wasmtime", "redb"]),
     ("symphony-image", &["wasmtime", "redb"]),
     ("symphony-network", &["wasmtime", "redb", "reqwest"]),
+    ("symphony-compute", &["wasmtime", "redb", "reqwest", "hyper"]),
     ("symphony-node", &["wasmtime", "redb"]),
     ("symphony-sdk", &["tokio", "wasmtime", "serde"]),
 ];

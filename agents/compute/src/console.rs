@@ -1,0 +1,150 @@
+//! A machine's serial console: the one client of its socket. What the guest says goes to a bounded log and to whoever
+//! watches; what watchers type goes to the guest. Never starts or stops a machine.
+
+mod log;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::{broadcast, mpsc};
+
+use self::log::Log;
+
+/// Pieces of output that a slow watcher may be behind before it loses some.
+const WATCHER_BEHIND: usize = 256;
+/// Pieces of input that wait for the guest.
+const INPUT_QUEUE: usize = 64;
+/// Largest piece of input, in bytes.
+pub const INPUT_BYTES_MAX: usize = 4096;
+const READ_BYTES: usize = 4096;
+
+/// Input did not go to the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// The machine is off.
+    #[error("the machine has no console now")]
+    Off,
+    /// The guest does not read what it got.
+    #[error("the guest does not take more input now")]
+    Full,
+    /// More than [`INPUT_BYTES_MAX`] at once.
+    #[error("too much input at once")]
+    TooLong,
+}
+
+/// What a watcher gets: what was said so far (the log's end, at most 256 KiB), and what is said
+/// from then on, without a gap between them.
+#[derive(Debug)]
+pub struct View {
+    /// What was said so far.
+    pub history: Vec<u8>,
+    /// What is said from then on. A watcher that is too slow is told how much it lost.
+    pub output: broadcast::Receiver<Arc<[u8]>>,
+}
+
+/// One machine's console. It stays while the machine goes off and on.
+#[derive(Debug)]
+pub struct Console {
+    socket: PathBuf,
+    output: broadcast::Sender<Arc<[u8]>>,
+    /// Held while something is logged and told, so that a view has no gap.
+    log: Mutex<Log>,
+    /// To the guest, while it runs.
+    input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
+}
+
+impl Console {
+    /// A console that is not connected yet.
+    pub(crate) fn new(folder: &Path, socket: PathBuf) -> Arc<Self> {
+        let (output, _) = broadcast::channel(WATCHER_BEHIND);
+        let log = Mutex::new(Log::new(folder));
+        Arc::new(Self {
+            socket,
+            output,
+            log,
+            input: Mutex::new(None),
+        })
+    }
+
+    /// What was said so far, and a way to hear the rest.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub fn view(&self) -> io::Result<View> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let history = log.read()?;
+        Ok(View {
+            history,
+            output: self.output.subscribe(),
+        })
+    }
+
+    /// Sends the guest something, as if it was typed.
+    ///
+    /// # Errors
+    /// When the machine is off, or the guest reads too slowly.
+    pub fn input(&self, bytes: Vec<u8>) -> Result<(), InputError> {
+        if bytes.len() > INPUT_BYTES_MAX {
+            return Err(InputError::TooLong);
+        }
+        let input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = input.as_ref().ok_or(InputError::Off)?.try_send(bytes);
+        sent.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => InputError::Full,
+            mpsc::error::TrySendError::Closed(_) => InputError::Off,
+        })
+    }
+
+    /// Whether it is connected to a running machine.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        input.as_ref().is_some_and(|input| !input.is_closed())
+    }
+
+    /// Connects to the machine's socket, unless it is connected; from then on it runs by itself until the machine ends.
+    pub(crate) async fn connect(self: &Arc<Self>) -> io::Result<()> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        let stream = UnixStream::connect(&self.socket).await?;
+        let (input, queue) = mpsc::channel(INPUT_QUEUE);
+        *self.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
+        tokio::spawn(Arc::clone(self).carry(stream, queue));
+        Ok(())
+    }
+
+    /// Carries both directions until the machine's end closes. The queue ends with it: the console is off then.
+    async fn carry(self: Arc<Self>, stream: UnixStream, mut queue: mpsc::Receiver<Vec<u8>>) {
+        let (mut from, mut to) = stream.into_split();
+        let output = async {
+            let mut piece = vec![0; READ_BYTES];
+            while let Ok(length @ 1..) = from.read(&mut piece).await {
+                self.said(&piece[..length]);
+            }
+        };
+        let input = async {
+            while let Some(bytes) = queue.recv().await {
+                if to.write_all(&bytes).await.is_err() {
+                    break;
+                }
+            }
+            // The output says when it is over.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { () = output => {}, () = input => {} }
+    }
+
+    fn said(&self, piece: &[u8]) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full disk must not stop the guest: it is told to those who watch all the same.
+        if let Err(error) = log.append(piece) {
+            tracing::warn!(%error, socket = %self.socket.display(), "the console's log was not written");
+        }
+        // Nobody may be watching.
+        let _ = self.output.send(piece.into());
+    }
+}

@@ -1,0 +1,17 @@
+//! The executor of machines on a node: does the steps of `wit/machine-driver.wit` with libvirt, and says what is there.
+//! Never decides what should be there; never makes volumes or networks, and reaches no one but libvirt and the machines'
+//! own sockets.
+
+mod console;
+mod domain;
+mod executor;
+mod hypervisor;
+mod libvirtd;
+mod machine;
+mod seed;
+
+pub use console::{Console, INPUT_BYTES_MAX, InputError, View};
+pub use executor::{Disks, Error, Machines, Options};
+pub use hypervisor::Error as HypervisorError;
+pub use libvirtd::{Error as LibvirtdError, Libvirtd};
+pub use seed::Error as SeedError;

@@ -1,0 +1,212 @@
+//! A libvirtd of our own, where there is no system's: in namespaces for mounts and processes, with its files in one folder.
+//! It and its machines outlive the agent; the next agent finds them. Knows nothing of machines.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+/// What the processes are found by.
+const MARK: &str = "symphony-libvirtd";
+const UP: Duration = Duration::from_secs(30);
+const DOWN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+/// What a unix socket's path may have, in bytes.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// The process that reaps the namespace's others, and starts libvirtd again when it ends. Machines are not its children:
+/// they go on.
+const SCRIPT: &str = r#"set -e
+for pair in run:/run/libvirt lib:/var/lib/libvirt cache:/var/cache/libvirt etc:/etc/libvirt log:/var/log/libvirt; do
+    mkdir -p "$1/${pair%%:*}" "${pair#*:}"
+    mount --bind "$1/${pair%%:*}" "${pair#*:}"
+done
+set +e
+PATH=$PATH:/usr/sbin:/sbin
+while :; do
+    libvirtd --pid-file "$1/run/libvirtd.pid"
+    sleep 0.2
+done
+"#;
+
+/// The system's user for QEMU could not read the pools; there is no virtlogd for the logs; and what a private daemon runs
+/// is already told apart by its namespaces.
+const QEMU_CONF: &str = r#"stdio_handler = "file"
+user = "root"
+group = "root"
+security_driver = "none"
+dynamic_ownership = 0
+"#;
+const LIBVIRTD_CONF: &str = r#"auth_unix_rw = "none"
+unix_sock_rw_perms = "0700"
+"#;
+
+/// The private libvirtd did not come up or go down.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or process could not be made.
+    #[error("libvirtd was not started")]
+    Io(#[from] io::Error),
+    /// It did not open its socket.
+    #[error("libvirtd did not come up; its words are in {0}")]
+    Silent(PathBuf),
+    /// It did not end.
+    #[error("libvirtd does not end")]
+    Undying,
+    /// The folder's path is longer than a socket's may be.
+    #[error("the folder's path is too long for a socket in it")]
+    TooLong,
+}
+
+/// A private libvirtd that runs. Dropping this leaves it running; see [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Libvirtd {
+    folder: PathBuf,
+    namespace: Pid,
+    /// When this process started it: to be reaped.
+    child: Option<Child>,
+}
+
+impl Libvirtd {
+    /// The one of this folder: adopted when it runs already, else started. Blocks until it answers, at most 30 s. Needs root.
+    ///
+    /// # Errors
+    /// When it can't be started or does not come up.
+    pub fn start(folder: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(folder)?;
+        let folder = folder.canonicalize()?;
+        if folder.as_os_str().len() + "/run/libvirt-sock".len() > SOCKET_PATH_MAX {
+            return Err(Error::TooLong);
+        }
+        let this = match find(&folder)? {
+            Some(namespace) => Self {
+                folder,
+                namespace,
+                child: None,
+            },
+            None => Self::spawn(folder)?,
+        };
+        this.wait()?;
+        Ok(this)
+    }
+
+    /// Where libvirt is reached.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("qemu+unix:///system?socket={}", self.socket().display())
+    }
+
+    /// The process id of libvirtd itself, as seen from here; nothing while it is being started again.
+    #[must_use]
+    pub fn daemon(&self) -> Option<u32> {
+        let shell = *children(self.namespace.as_raw_nonzero().get().unsigned_abs()).first()?;
+        let named = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "libvirtd")
+        };
+        children(shell).into_iter().find(named)
+    }
+
+    /// Ends it and all that runs in it, machines included, at once: as a power cut would.
+    ///
+    /// # Errors
+    /// When it does not end within 10 s.
+    pub fn stop(mut self) -> Result<(), Error> {
+        // `unshare` ends the first process of the namespace with itself, and the kernel all others with that.
+        let _ = rustix::process::kill_process(self.namespace, Signal::KILL);
+        if let Some(mut child) = self.child.take() {
+            child.wait()?;
+        }
+        let until = Instant::now() + DOWN;
+        while find(&self.folder)?.is_some() {
+            if Instant::now() > until {
+                return Err(Error::Undying);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("run/libvirt-sock")
+    }
+
+    fn spawn(folder: PathBuf) -> Result<Self, Error> {
+        let etc = folder.join("etc");
+        std::fs::create_dir_all(&etc)?;
+        // Nothing of it runs: what is said there of machines that run is not so.
+        match std::fs::remove_dir_all(folder.join("run")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        std::fs::write(etc.join("qemu.conf"), QEMU_CONF)?;
+        std::fs::write(etc.join("libvirtd.conf"), LIBVIRTD_CONF)?;
+        let words = std::fs::File::create(folder.join("words"))?;
+        let mut unshare = Command::new("unshare");
+        unshare.args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--propagation",
+            "private",
+        ]);
+        unshare.args(["sh", "-c", SCRIPT, MARK]).arg(&folder);
+        // Its own group: what ends the agent's group leaves it.
+        unshare
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(words.try_clone()?)
+            .stderr(words);
+        let child = unshare.spawn()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let namespace = pid.ok_or_else(|| io::Error::other("no process id"))?;
+        symphony_crash::point("compute.libvirtd.after_spawn");
+        Ok(Self {
+            folder,
+            namespace,
+            child: Some(child),
+        })
+    }
+
+    fn wait(&self) -> Result<(), Error> {
+        let until = Instant::now() + UP;
+        while UnixStream::connect(self.socket()).is_err() {
+            if Instant::now() > until {
+                return Err(Error::Silent(self.folder.join("words")));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// The `unshare` of a folder. By what it was started with, not by a file with its number: such a file can be missing, and
+/// a number be another's.
+fn find(folder: &Path) -> io::Result<Option<Pid>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
+            continue;
+        };
+        // It may have ended meanwhile.
+        let Ok(line) = std::fs::read(Path::new("/proc").join(&name).join("cmdline")) else {
+            continue;
+        };
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
+        let folder = folder.as_os_str().as_encoded_bytes();
+        if words.first() == Some(&b"unshare".as_slice()) && words.ends_with(&[MARK.as_bytes(), folder]) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
