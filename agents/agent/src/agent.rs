@@ -82,6 +82,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             roles: agent.roles.clone(),
             pools: executors.iter().flat_map(|executor| executor.pools()).collect(),
+            compute: executors.iter().find_map(|executor| executor.compute()),
             labels: agent.labels.clone(),
             data_url: port.url().to_owned(),
             epoch_seen: Epoch(0),

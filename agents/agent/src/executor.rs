@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use axum::Router;
 use symphony_core::id::CallId;
-use symphony_core::node::Pool;
+use symphony_core::node::{Compute, Pool};
 use symphony_protocol::{Call, Failure, Outcome, Progress, ToManager, Work};
 use tokio::sync::mpsc;
 
@@ -29,6 +29,11 @@ pub trait Executor: Send + Sync {
     /// The pools that it offers.
     fn pools(&self) -> Vec<Pool> {
         Vec::new()
+    }
+
+    /// What it has for machines.
+    fn compute(&self) -> Option<Compute> {
+        None
     }
 
     /// What it serves on the data port. The port asks for the token before it comes here.

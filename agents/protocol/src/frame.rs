@@ -5,7 +5,7 @@ use symphony_core::counter::Epoch;
 use symphony_core::id::CallId;
 use symphony_core::labels::Labels;
 use symphony_core::name::Name;
-use symphony_core::node::{Pool, Role};
+use symphony_core::node::{Compute, Pool, Role};
 
 use crate::work::{Call, Failure, Outcome};
 
@@ -50,6 +50,9 @@ pub struct Hello {
     pub roles: Vec<Role>,
     /// Where it keeps volumes.
     pub pools: Vec<Pool>,
+    /// What it has for machines; nothing when it runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<Compute>,
     /// Labels from its own configuration.
     #[serde(default)]
     pub labels: Labels,

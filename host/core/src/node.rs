@@ -7,6 +7,7 @@ use crate::condition::{Condition, Truth};
 use crate::id::{NodeId, ServiceId};
 use crate::meta::Meta;
 use crate::name::Name;
+use crate::plan::machine::Hypervisor;
 
 /// Most pools on one node.
 pub const POOLS_MAX: usize = 32;
@@ -43,6 +44,30 @@ pub struct NodeStatus {
     pub services: Vec<Service>,
     /// Where it keeps volumes; by name.
     pub pools: Vec<Pool>,
+    /// What it has for machines; nothing where it runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<Compute>,
+}
+
+/// What a node has for machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compute {
+    /// What runs machines there.
+    pub hypervisor: Hypervisor,
+    /// Its processors.
+    pub cpus: u32,
+    /// How many virtual processors may be claimed for each, in percent: the operator's policy.
+    pub cpu_overcommit_percent: u32,
+    /// Memory that may be claimed, in bytes: what the operator leaves for machines.
+    pub memory_bytes: u64,
+}
+
+impl Compute {
+    /// Virtual processors that may be claimed.
+    #[must_use]
+    pub fn cpus_claimable(&self) -> u64 {
+        u64::from(self.cpus) * u64::from(self.cpu_overcommit_percent) / 100
+    }
 }
 
 /// What a node can be asked to do.

@@ -15,11 +15,11 @@ pub mod ledger;
 pub mod mirror;
 pub mod request;
 
-pub use candidate::{Candidate, Candidates};
-pub use check::{AnswerFault, Bookings, Violation};
+pub use candidate::{Candidate, Candidates, Room};
+pub use check::{AnswerFault, Bookings, Left, Violation};
 pub use decision::{Answer, Outcome, Part, Refusal, Removed, Verdict};
 pub use ledger::{Ledger, LedgerError};
-pub use request::Request;
+pub use request::{Request, Surroundings};
 
 #[cfg(test)]
 mod tests;

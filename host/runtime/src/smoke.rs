@@ -5,9 +5,7 @@
 //! that they are legal, each time.
 
 use symphony_core::counter::Revision;
-use symphony_core::id::VolumeId;
-use symphony_core::labels::Labels;
-use symphony_core::place::{Answer, Candidate, Candidates, Request};
+use symphony_core::place::{Answer, Candidate, Candidates, Request, Room};
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
@@ -92,6 +90,7 @@ fn candidate(n: u64) -> Option<Candidate> {
         schedulable: !n.is_multiple_of(5),
         total_bytes: 100 * GIB,
         free_bytes: (100 - n) * GIB,
+        room: Room::default(),
         labels: std::sync::Arc::new(label.parse().unwrap_or_default()),
     })
 }
@@ -103,10 +102,8 @@ fn requests() -> Vec<Request> {
 
 fn request(disk_bytes: u64) -> Request {
     Request {
-        volume: VolumeId::new(uuid::Uuid::nil()),
         disk_bytes,
-        pool: None,
-        require: Labels::default(),
+        ..Request::default()
     }
 }
 

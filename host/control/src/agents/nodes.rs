@@ -107,6 +107,7 @@ fn registered(old: Option<&Node>, hello: &Hello) -> Node {
         data_url: hello.data_url.clone(),
         services: hello.roles.iter().map(service).collect(),
         pools,
+        compute: hello.compute.clone(),
     };
     Node {
         meta,

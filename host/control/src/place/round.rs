@@ -58,7 +58,7 @@ impl Round {
                     let plugin = scheduler.as_ref().filter(|_| !stood_in);
                     decided.verdicts = explain(slots, plugin, candidates, &bookings, before, request).await;
                 }
-                bookings.book(choice.row, request.disk_bytes);
+                bookings.book(candidates, choice.row, request);
             }
             round.decided.push(decided);
         }

@@ -155,6 +155,7 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
             capacity_bytes,
             reflink: false,
         }],
+        compute: None,
         labels: Labels::default(),
         data_url: "http://127.0.0.1:1".to_owned(),
         epoch_seen: Epoch(0),

@@ -2,8 +2,8 @@
 //!
 //! It is as plain as can be, because it is what everything falls back to, and the oracle that plugins are tested against.
 
-use super::candidate::Candidates;
-use super::check::{self, Bookings, Violation};
+use super::candidate::{Candidate, Candidates};
+use super::check::{self, Bookings, Left, Violation};
 use super::decision::{Answer, Outcome, Part, Refusal, Removed, Verdict};
 use super::request::Request;
 
@@ -16,10 +16,10 @@ pub fn place(candidates: &Candidates, bookings: &Bookings, request: &Request) ->
     let mut best: Option<(u32, f32)> = None;
     let mut removed: Vec<Removed> = Vec::new();
     for (row, candidate) in (0_u32..).zip(candidates.rows()) {
-        let free = bookings.free_bytes(candidates, row);
-        match check::eligible(candidate, free, request) {
+        let left = bookings.left(candidates, row);
+        match check::eligible(candidate, left, request) {
             Ok(()) => {
-                let score = score(free, request);
+                let score = total(&parts(candidate, left, request));
                 if best.is_none_or(|(_, highest)| score > highest) {
                     best = Some((row, score));
                 }
@@ -40,16 +40,13 @@ pub fn place(candidates: &Candidates, bookings: &Bookings, request: &Request) ->
 #[must_use]
 pub fn explain(candidates: &Candidates, bookings: &Bookings, request: &Request) -> Vec<Verdict> {
     let verdict = |(row, candidate): (u32, &std::sync::Arc<super::Candidate>)| {
-        let free = bookings.free_bytes(candidates, row);
-        let outcome = match check::eligible(candidate, free, request) {
+        let left = bookings.left(candidates, row);
+        let outcome = match check::eligible(candidate, left, request) {
             Ok(()) => {
-                let score = score(free, request);
+                let parts = parts(candidate, left, request);
                 Outcome::Scored {
-                    score,
-                    parts: vec![Part {
-                        name: "free-gib-left".to_owned(),
-                        value: score,
-                    }],
+                    score: total(&parts),
+                    parts,
                 }
             }
             Err(violation) => Outcome::Removed(refusal(&violation)),
@@ -71,7 +68,13 @@ pub fn refusal(violation: &Violation) -> Refusal {
             wanted_bytes,
             free_bytes,
             ..
+        }
+        | Violation::Memory {
+            wanted_bytes,
+            free_bytes,
+            ..
         } => (*wanted_bytes, *free_bytes),
+        Violation::Cpus { wanted, free, .. } => (*wanted, *free),
         _ => (0, 0),
     };
     Refusal {
@@ -82,12 +85,37 @@ pub fn refusal(violation: &Violation) -> Refusal {
     }
 }
 
+/// What a label that the request prefers is worth: more than any room.
+const PREFERRED: f32 = 1e7;
+
+/// What makes a candidate good: room left in the pool, memory left for a machine, and the labels that are preferred.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a score orders candidates; it need not be exact to the byte"
 )]
-fn score(free_bytes: u64, request: &Request) -> f32 {
-    (free_bytes - request.disk_bytes) as f32 / (1_u64 << 30) as f32
+fn parts(candidate: &Candidate, left: Left, request: &Request) -> Vec<Part> {
+    let part = |name: &str, value: f32| Part {
+        name: name.to_owned(),
+        value,
+    };
+    let gib = |bytes: u64| bytes as f32 / (1_u64 << 30) as f32;
+    let mut parts = vec![part("free-gib-left", gib(left.disk_bytes - request.disk_bytes))];
+    if request.is_for_machine() {
+        parts.push(part("memory-gib-left", gib(left.memory_bytes - request.memory_bytes)));
+    }
+    let preferred = request
+        .prefer
+        .iter()
+        .filter(|(key, value)| candidate.labels.value(key) == Some(value));
+    let preferred = preferred.count();
+    if preferred > 0 {
+        parts.push(part("preferred-labels", preferred as f32 * PREFERRED));
+    }
+    parts
+}
+
+fn total(parts: &[Part]) -> f32 {
+    parts.iter().map(|part| part.value).sum()
 }
 
 fn count(removed: &mut Vec<Removed>, filter: &str) {

@@ -10,7 +10,20 @@ use crate::node::Node;
 
 use super::ledger::Ledger;
 
-/// One place that may take a volume.
+/// What a node has for machines; all zero where it runs none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Virtual processors that may be claimed.
+    pub cpus_total: u64,
+    /// Those that no claim has taken.
+    pub cpus_free: u64,
+    /// Memory that may be claimed, in bytes.
+    pub memory_total_bytes: u64,
+    /// What no claim has taken, in bytes.
+    pub memory_free_bytes: u64,
+}
+
+/// One place that may take a volume, or a machine with its volumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The node.
@@ -23,6 +36,8 @@ pub struct Candidate {
     pub total_bytes: u64,
     /// What no claim has taken, in bytes.
     pub free_bytes: u64,
+    /// What the node has for machines: the same in all rows of a node.
+    pub room: Room,
     /// The node's labels.
     pub labels: Arc<Labels>,
 }
@@ -115,6 +130,7 @@ impl Candidates {
 
 fn rows_of(node: &Node, ledger: Option<&Ledger>) -> Vec<Candidate> {
     let labels = Arc::new(node.meta.labels.clone());
+    let room = room_of(node, ledger);
     let row = |pool: &crate::node::Pool| Candidate {
         node: node.meta.name.clone(),
         pool: pool.name.clone(),
@@ -123,7 +139,21 @@ fn rows_of(node: &Node, ledger: Option<&Ledger>) -> Vec<Candidate> {
         free_bytes: pool
             .capacity_bytes
             .saturating_sub(ledger.map_or(0, |ledger| ledger.claimed_bytes(&pool.name))),
+        room,
         labels: Arc::clone(&labels),
     };
     node.status.pools.iter().map(row).collect()
+}
+
+fn room_of(node: &Node, ledger: Option<&Ledger>) -> Room {
+    let Some(compute) = &node.status.compute else {
+        return Room::default();
+    };
+    let claimed = ledger.map(Ledger::machines).unwrap_or_default();
+    Room {
+        cpus_total: compute.cpus_claimable(),
+        cpus_free: compute.cpus_claimable().saturating_sub(claimed.cpus),
+        memory_total_bytes: compute.memory_bytes,
+        memory_free_bytes: compute.memory_bytes.saturating_sub(claimed.memory_bytes),
+    }
 }

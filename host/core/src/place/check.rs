@@ -3,6 +3,9 @@
 //! Two levels: an answer that is wrong as a whole (its length, a NaN) is an [`AnswerFault`] and none of it is used; a
 //! single choice that breaks a hard rule is a [`Violation`] and only that choice is dropped.
 
+use std::collections::HashMap;
+
+use crate::name::Name;
 use crate::quantity::Bytes;
 
 use super::candidate::{Candidate, Candidates};
@@ -65,6 +68,52 @@ pub enum Violation {
         /// What was asked for.
         wanted: String,
     },
+    /// Not the node that the request is bound to.
+    #[error("node {node} was chosen, and the request is for node {wanted}")]
+    WrongNode {
+        /// What was chosen.
+        node: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// On the node is a machine that it must be apart from.
+    #[error("node {node} has a machine that this one must be apart from")]
+    NotApart {
+        /// The node.
+        node: String,
+    },
+    /// On the node is none of the machines that it must be near.
+    #[error("node {node} has none of the machines that this one must be near")]
+    NotNear {
+        /// The node.
+        node: String,
+    },
+    /// The node runs no machines.
+    #[error("node {node} runs no machines")]
+    NoCompute {
+        /// The node.
+        node: String,
+    },
+    /// Too few virtual processors left, counting what the batch booked before.
+    #[error("node {node} has {free} virtual processors free, and {wanted} are wanted")]
+    Cpus {
+        /// The node.
+        node: String,
+        /// What the request wants.
+        wanted: u64,
+        /// What is left.
+        free: u64,
+    },
+    /// Too little memory left, counting what the batch booked before.
+    #[error("node {node} has {} of memory free, and {} are wanted", Bytes(*free_bytes), Bytes(*wanted_bytes))]
+    Memory {
+        /// The node.
+        node: String,
+        /// What the request wants.
+        wanted_bytes: u64,
+        /// What is left.
+        free_bytes: u64,
+    },
     /// The node lacks a label that the request needs.
     #[error("node {node} lacks the label {label}")]
     MissingLabel {
@@ -84,6 +133,12 @@ impl Violation {
             Self::Unschedulable { .. } => "unschedulable",
             Self::OverCommit { .. } => "over-commit",
             Self::WrongPool { .. } => "wrong-pool",
+            Self::WrongNode { .. } => "wrong-node",
+            Self::NotApart { .. } => "not-apart",
+            Self::NotNear { .. } => "not-near",
+            Self::NoCompute { .. } => "no-compute",
+            Self::Cpus { .. } => "cpus",
+            Self::Memory { .. } => "memory",
             Self::MissingLabel { .. } => "missing-label",
         }
     }
@@ -92,23 +147,50 @@ impl Violation {
 /// What a batch has booked so far, on top of the candidates' claims.
 #[derive(Debug, Default)]
 pub struct Bookings {
-    by_row: std::collections::HashMap<u32, u64>,
+    bytes: HashMap<u32, u64>,
+    /// Processors and memory belong to the node, whichever of its rows was chosen.
+    machines: HashMap<Name, (u64, u64)>,
+}
+
+/// What a candidate has left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// In the pool, in bytes.
+    pub disk_bytes: u64,
+    /// Virtual processors.
+    pub cpus: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
 }
 
 impl Bookings {
     /// What a row has left, counting the bookings.
     #[must_use]
-    pub fn free_bytes(&self, candidates: &Candidates, row: u32) -> u64 {
-        let free = candidates
-            .rows()
-            .get(row as usize)
-            .map_or(0, |candidate| candidate.free_bytes);
-        free.saturating_sub(self.by_row.get(&row).copied().unwrap_or(0))
+    pub fn left(&self, candidates: &Candidates, row: u32) -> Left {
+        let Some(candidate) = candidates.rows().get(row as usize) else {
+            return Left::default();
+        };
+        let (cpus, memory) = self.machines.get(&candidate.node).copied().unwrap_or_default();
+        let bytes = self.bytes.get(&row).copied().unwrap_or(0);
+        Left {
+            disk_bytes: candidate.free_bytes.saturating_sub(bytes),
+            cpus: candidate.room.cpus_free.saturating_sub(cpus),
+            memory_bytes: candidate.room.memory_free_bytes.saturating_sub(memory),
+        }
     }
 
     /// Books a choice that passed [`choice`].
-    pub fn book(&mut self, row: u32, bytes: u64) {
-        *self.by_row.entry(row).or_default() += bytes;
+    pub fn book(&mut self, candidates: &Candidates, row: u32, request: &Request) {
+        let bytes = self.bytes.entry(row).or_default();
+        *bytes = bytes.saturating_add(request.disk_bytes);
+        if !request.is_for_machine() {
+            return;
+        }
+        if let Some(candidate) = candidates.rows().get(row as usize) {
+            let (cpus, memory) = self.machines.entry(candidate.node.clone()).or_default();
+            *cpus = cpus.saturating_add(u64::from(request.cpus));
+            *memory = memory.saturating_add(request.memory_bytes);
+        }
     }
 }
 
@@ -144,18 +226,24 @@ pub fn choice<'a>(
     let candidate = rows
         .get(row as usize)
         .ok_or(Violation::UnknownCandidate { row, rows: rows.len() })?;
-    eligible(candidate, bookings.free_bytes(candidates, row), request)?;
+    eligible(candidate, bookings.left(candidates, row), request)?;
     Ok(candidate)
 }
 
-/// The hard rules, for one candidate with this much room left.
+/// The hard rules, for one candidate with this much left.
 ///
 /// # Errors
 /// The first rule that keeps the request from it.
-pub fn eligible(candidate: &Candidate, free_bytes: u64, request: &Request) -> Result<(), Violation> {
+pub fn eligible(candidate: &Candidate, left: Left, request: &Request) -> Result<(), Violation> {
     let node = || candidate.node.to_string();
     if !candidate.schedulable {
         return Err(Violation::Unschedulable { node: node() });
+    }
+    if let Some(wanted) = request.node.as_ref().filter(|wanted| **wanted != candidate.node) {
+        return Err(Violation::WrongNode {
+            node: node(),
+            wanted: wanted.to_string(),
+        });
     }
     if let Some(wanted) = request.pool.as_ref().filter(|wanted| **wanted != candidate.pool) {
         return Err(Violation::WrongPool {
@@ -166,13 +254,46 @@ pub fn eligible(candidate: &Candidate, free_bytes: u64, request: &Request) -> Re
     if let Err(label) = candidate.labels.covers(&request.require) {
         return Err(Violation::MissingLabel { node: node(), label });
     }
-    if request.disk_bytes > free_bytes {
+    if request.avoid.contains(&candidate.node) {
+        return Err(Violation::NotApart { node: node() });
+    }
+    if !request.near.is_empty() && !request.near.contains(&candidate.node) {
+        return Err(Violation::NotNear { node: node() });
+    }
+    if request.is_for_machine() {
+        runs(candidate, left, request)?;
+    }
+    if request.disk_bytes > left.disk_bytes {
         let pool = candidate.pool.to_string();
         return Err(Violation::OverCommit {
             node: node(),
             pool,
             wanted_bytes: request.disk_bytes,
-            free_bytes,
+            free_bytes: left.disk_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// Whether the node can run the machine.
+fn runs(candidate: &Candidate, left: Left, request: &Request) -> Result<(), Violation> {
+    let node = || candidate.node.to_string();
+    if candidate.room.cpus_total == 0 {
+        return Err(Violation::NoCompute { node: node() });
+    }
+    let wanted = u64::from(request.cpus);
+    if wanted > left.cpus {
+        return Err(Violation::Cpus {
+            node: node(),
+            wanted,
+            free: left.cpus,
+        });
+    }
+    if request.memory_bytes > left.memory_bytes {
+        return Err(Violation::Memory {
+            node: node(),
+            wanted_bytes: request.memory_bytes,
+            free_bytes: left.memory_bytes,
         });
     }
     Ok(())

@@ -5,10 +5,11 @@
 
 mod columns;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::labels::Labels;
+use crate::name::Name;
 
 use super::candidate::{Candidate, Candidates};
 use super::request::Request;
@@ -35,14 +36,24 @@ enum CandidateColumn {
     Schedulable,
     DiskTotal,
     DiskFree,
+    CpuTotal,
+    CpuFree,
+    MemoryTotal,
+    MemoryFree,
     Labels,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RequestColumn {
     DiskBytes,
+    CpuCount,
+    MemoryBytes,
     Pool,
+    Node,
     Require,
+    Prefer,
+    Avoid,
+    Near,
 }
 
 /// What one instance of a plugin holds.
@@ -118,16 +129,11 @@ impl Mirror {
 
     /// The requests as the plugin takes them; equal ones share a shape.
     pub fn batch(&mut self, requests: &[Request]) -> Batch {
-        let mut shape_of: HashMap<(u64, Option<&str>, &Labels), u32> = HashMap::new();
+        let mut shape_of: HashMap<Shape<'_>, u32> = HashMap::new();
         let mut shapes: Vec<&Request> = Vec::new();
         let mut rows = Vec::with_capacity(requests.len());
         for request in requests {
-            let key = (
-                request.disk_bytes,
-                request.pool.as_ref().map(AsRef::as_ref),
-                &request.require,
-            );
-            let row = *shape_of.entry(key).or_insert_with(|| {
+            let row = *shape_of.entry(shape(request)).or_insert_with(|| {
                 shapes.push(request);
                 u32::try_from(shapes.len() - 1).unwrap_or(u32::MAX)
             });
@@ -139,13 +145,18 @@ impl Mirror {
             .map(|(column, name)| {
                 let data = match column {
                     RequestColumn::DiskBytes => ColumnData::U64s(shapes.iter().map(|shape| shape.disk_bytes).collect()),
-                    RequestColumn::Pool => ColumnData::Symbols(
-                        shapes
-                            .iter()
-                            .map(|shape| shape.pool.as_ref().map_or(0, |pool| self.symbol(pool.as_str())))
-                            .collect(),
-                    ),
+                    RequestColumn::CpuCount => {
+                        ColumnData::U64s(shapes.iter().map(|shape| u64::from(shape.cpus)).collect())
+                    }
+                    RequestColumn::MemoryBytes => {
+                        ColumnData::U64s(shapes.iter().map(|shape| shape.memory_bytes).collect())
+                    }
+                    RequestColumn::Pool => self.name_column(shapes.iter().map(|shape| shape.pool.as_ref())),
+                    RequestColumn::Node => self.name_column(shapes.iter().map(|shape| shape.node.as_ref())),
                     RequestColumn::Require => sets(shapes.iter().map(|shape| self.label_symbols(&shape.require))),
+                    RequestColumn::Prefer => sets(shapes.iter().map(|shape| self.label_symbols(&shape.prefer))),
+                    RequestColumn::Avoid => sets(shapes.iter().map(|shape| self.name_symbols(&shape.avoid))),
+                    RequestColumn::Near => sets(shapes.iter().map(|shape| self.name_symbols(&shape.near))),
                 };
                 Column { name, data }
             })
@@ -226,6 +237,14 @@ impl Mirror {
                     }
                     CandidateColumn::DiskTotal => ColumnData::U64s(held.iter().map(|c| c.total_bytes).collect()),
                     CandidateColumn::DiskFree => ColumnData::U64s(held.iter().map(|c| c.free_bytes).collect()),
+                    CandidateColumn::CpuTotal => ColumnData::U64s(held.iter().map(|c| c.room.cpus_total).collect()),
+                    CandidateColumn::CpuFree => ColumnData::U64s(held.iter().map(|c| c.room.cpus_free).collect()),
+                    CandidateColumn::MemoryTotal => {
+                        ColumnData::U64s(held.iter().map(|c| c.room.memory_total_bytes).collect())
+                    }
+                    CandidateColumn::MemoryFree => {
+                        ColumnData::U64s(held.iter().map(|c| c.room.memory_free_bytes).collect())
+                    }
                     CandidateColumn::Labels => sets(held.iter().map(|c| self.label_symbols(&c.labels))),
                 };
                 Column { name, data }
@@ -248,6 +267,21 @@ impl Mirror {
         }
         self.label_sets.insert(labels.clone(), Arc::clone(&symbols));
         symbols
+    }
+
+    fn name_symbols(&mut self, names: &BTreeSet<Name>) -> Arc<[u32]> {
+        let mut symbols: Vec<u32> = names.iter().map(|name| self.symbol(name.as_str())).collect();
+        symbols.sort_unstable();
+        symbols.into()
+    }
+
+    /// One symbol a row; 0 where there is no name.
+    fn name_column<'a>(&mut self, names: impl Iterator<Item = Option<&'a Name>>) -> ColumnData {
+        ColumnData::Symbols(
+            names
+                .map(|name| name.map_or(0, |name| self.symbol(name.as_str())))
+                .collect(),
+        )
     }
 
     /// The symbols of a column in which neighbours are often equal, as pools are.
@@ -281,6 +315,26 @@ impl Mirror {
     }
 }
 
+/// What makes requests alike.
+type Shape<'a> = (
+    (u64, u32, u64),
+    (Option<&'a str>, Option<&'a str>),
+    (&'a Labels, &'a Labels),
+    (&'a BTreeSet<Name>, &'a BTreeSet<Name>),
+);
+
+fn shape(request: &Request) -> Shape<'_> {
+    (
+        (request.disk_bytes, request.cpus, request.memory_bytes),
+        (
+            request.pool.as_ref().map(AsRef::as_ref),
+            request.node.as_ref().map(AsRef::as_ref),
+        ),
+        (&request.require, &request.prefer),
+        (&request.avoid, &request.near),
+    )
+}
+
 fn same_place(old: &Candidate, new: &Candidate) -> bool {
     old.node == new.node && old.pool == new.pool
 }
@@ -292,6 +346,10 @@ fn candidate_column(name: &str) -> Result<CandidateColumn, UnknownColumn> {
         "schedulable" => CandidateColumn::Schedulable,
         "disk.total" => CandidateColumn::DiskTotal,
         "disk.free" => CandidateColumn::DiskFree,
+        "cpu.total" => CandidateColumn::CpuTotal,
+        "cpu.free" => CandidateColumn::CpuFree,
+        "memory.total" => CandidateColumn::MemoryTotal,
+        "memory.free" => CandidateColumn::MemoryFree,
         "labels" => CandidateColumn::Labels,
         _ => {
             return Err(UnknownColumn {
@@ -305,8 +363,14 @@ fn candidate_column(name: &str) -> Result<CandidateColumn, UnknownColumn> {
 fn request_column(name: &str) -> Result<RequestColumn, UnknownColumn> {
     Ok(match name {
         "disk.bytes" => RequestColumn::DiskBytes,
+        "cpu.count" => RequestColumn::CpuCount,
+        "memory.bytes" => RequestColumn::MemoryBytes,
         "pool" => RequestColumn::Pool,
+        "node" => RequestColumn::Node,
         "require" => RequestColumn::Require,
+        "prefer" => RequestColumn::Prefer,
+        "avoid" => RequestColumn::Avoid,
+        "near" => RequestColumn::Near,
         _ => {
             return Err(UnknownColumn {
                 side: "request",

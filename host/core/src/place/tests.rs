@@ -4,9 +4,8 @@ use proptest::prelude::*;
 
 use super::check::{self, Bookings, Violation};
 use super::mirror::{Change, ColumnData, Mirror};
-use super::{Answer, Candidate, Candidates, Outcome, Request, builtin};
+use super::{Answer, Candidate, Candidates, Outcome, Request, Room, builtin};
 use crate::counter::Revision;
-use crate::labels::Labels;
 use crate::name::Name;
 
 fn candidate(node: &str, free_bytes: u64) -> Candidate {
@@ -16,17 +15,15 @@ fn candidate(node: &str, free_bytes: u64) -> Candidate {
         schedulable: true,
         total_bytes: free_bytes,
         free_bytes,
+        room: Room::default(),
         labels: Arc::new("zone=a".parse().unwrap()),
     }
 }
 
 fn request(disk_bytes: u64) -> Request {
-    let volume = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
     Request {
-        volume,
         disk_bytes,
-        pool: None,
-        require: Labels::default(),
+        ..Request::default()
     }
 }
 
@@ -92,11 +89,169 @@ fn every_hard_rule_has_its_violation() {
     assert!(check::choice(&table, &bookings, &request(100), 0).is_ok());
 }
 
+/// A node with two pools, which share its processors and memory.
+fn computing(node: &str, cpus: u64, memory_mib: u64) -> [Candidate; 2] {
+    let room = Room {
+        cpus_total: cpus,
+        cpus_free: cpus,
+        memory_total_bytes: memory_mib << 20,
+        memory_free_bytes: memory_mib << 20,
+    };
+    ["default", "fast"].map(|pool| Candidate {
+        pool: pool.parse().unwrap(),
+        room,
+        ..candidate(node, 100)
+    })
+}
+
+fn machine(cpus: u32, memory_mib: u64) -> Request {
+    Request {
+        disk_bytes: 10,
+        cpus,
+        memory_bytes: memory_mib << 20,
+        ..Request::default()
+    }
+}
+
+#[test]
+fn every_hard_rule_for_machines_has_its_violation() {
+    let rows = computing("a", 4, 1024)
+        .into_iter()
+        .chain([candidate("b", 100)])
+        .collect();
+    let table = Candidates::from_rows(Revision(1), rows);
+    let bookings = Bookings::default();
+    let reason = |request: Request, row| {
+        check::choice(&table, &bookings, &request, row)
+            .err()
+            .map(|v| v.reason())
+    };
+    assert_eq!(reason(machine(4, 1024), 0), None);
+    assert_eq!(reason(machine(5, 16), 0), Some("cpus"));
+    assert_eq!(reason(machine(1, 1025), 0), Some("memory"));
+    assert_eq!(reason(machine(1, 16), 2), Some("no-compute"));
+    let on = |nodes: &[&str]| nodes.iter().map(|node| node.parse().unwrap()).collect();
+    let bound = |node: &str| Request {
+        node: Some(node.parse().unwrap()),
+        ..machine(1, 16)
+    };
+    assert_eq!(
+        (reason(bound("a"), 0), reason(bound("b"), 0)),
+        (None, Some("wrong-node"))
+    );
+    assert_eq!(
+        reason(
+            Request {
+                avoid: on(&["a"]),
+                ..machine(1, 16)
+            },
+            0
+        ),
+        Some("not-apart")
+    );
+    assert_eq!(
+        reason(
+            Request {
+                near: on(&["b", "c"]),
+                ..machine(1, 16)
+            },
+            0
+        ),
+        Some("not-near")
+    );
+    assert_eq!(
+        reason(
+            Request {
+                near: on(&["a", "c"]),
+                ..machine(1, 16)
+            },
+            0
+        ),
+        None
+    );
+}
+
+#[test]
+fn the_pools_of_a_node_share_its_processors() {
+    let table = Candidates::from_rows(Revision(1), computing("a", 4, 1024).into());
+    let mut bookings = Bookings::default();
+    bookings.book(&table, 0, &machine(3, 512));
+    let refused = check::choice(&table, &bookings, &machine(2, 16), 1).unwrap_err();
+    assert!(
+        matches!(refused, Violation::Cpus { wanted: 2, free: 1, .. }),
+        "{refused}"
+    );
+    assert!(check::choice(&table, &bookings, &machine(1, 512), 1).is_ok());
+    assert!(
+        check::choice(&table, &bookings, &request(90), 0).is_ok(),
+        "volumes need no processor"
+    );
+}
+
+#[test]
+fn a_preferred_label_wins_over_room() {
+    let mut rows: Vec<Candidate> = computing("a", 4, 1024)
+        .into_iter()
+        .chain(computing("b", 8, 8192))
+        .collect();
+    rows[0].labels = Arc::new("zone=z".parse().unwrap());
+    let table = Candidates::from_rows(Revision(1), rows);
+    let place = |request: &Request| builtin::place(&table, &Bookings::default(), request);
+    assert!(matches!(place(&machine(1, 16)), Answer::Chosen { row: 2, .. }));
+    let prefers = Request {
+        prefer: "zone=z".parse().unwrap(),
+        ..machine(1, 16)
+    };
+    assert!(matches!(place(&prefers), Answer::Chosen { row: 0, .. }));
+    let too_much = Request {
+        prefer: "zone=z".parse().unwrap(),
+        ..machine(5, 16)
+    };
+    assert!(
+        matches!(place(&too_much), Answer::Chosen { row: 2, .. }),
+        "a wish, not a rule"
+    );
+}
+
+#[test]
+fn machines_come_as_columns() {
+    let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let mut mirror = Mirror::new(
+        1,
+        &columns(&["cpu.total", "cpu.free", "memory.total", "memory.free"]),
+        &columns(&["cpu.count", "memory.bytes", "node", "prefer", "avoid", "near"]),
+    )
+    .unwrap();
+    let table = Candidates::from_rows(Revision(1), computing("a", 4, 1).into());
+    let Change::Load { columns, .. } = mirror.follow(&table) else {
+        panic!("the first is a load")
+    };
+    assert_eq!(columns[1].data, ColumnData::U64s(vec![4, 4]));
+    assert_eq!(columns[3].data, ColumnData::U64s(vec![1 << 20; 2]));
+    let near = Request {
+        near: ["b".parse().unwrap()].into(),
+        node: Some("a".parse().unwrap()),
+        ..machine(2, 1)
+    };
+    let batch = mirror.batch(&[near, machine(2, 1), machine(2, 1)]);
+    assert_eq!(batch.requests, [0, 1, 1]);
+    assert_eq!(batch.shapes[0].data, ColumnData::U64s(vec![2, 2]));
+    assert_eq!(batch.shapes[2].data, ColumnData::Symbols(vec![1, 0]));
+    let sets = ColumnData::Sets {
+        offsets: vec![0, 1, 1],
+        values: vec![2],
+    };
+    assert_eq!(
+        (&batch.shapes[5].data, &batch.symbols.names),
+        (&sets, &vec!["a".to_owned(), "b".to_owned()])
+    );
+}
+
 #[test]
 fn what_a_batch_booked_is_gone_for_those_after() {
     let table = table(&[100]);
     let mut bookings = Bookings::default();
-    bookings.book(0, 60);
+    bookings.book(&table, 0, &request(60));
     let refused = check::choice(&table, &bookings, &request(41), 0).unwrap_err();
     assert!(
         matches!(
@@ -204,7 +359,7 @@ proptest! {
         for want in wants {
             if let Answer::Chosen { row, .. } = builtin::place(&table, &bookings, &request(want)) {
                 prop_assert!(check::choice(&table, &bookings, &request(want), row).is_ok());
-                bookings.book(row, want);
+                bookings.book(&table, row, &request(want));
                 taken[row as usize] += want;
             }
         }
@@ -218,7 +373,7 @@ fn another_set_of_rows_is_a_new_load_in_a_new_epoch() {
     assert!(matches!(mirror.follow(&table(&[1, 2])), Change::Load { at, .. } if at.epoch == 7));
     assert_eq!(mirror.follow(&table(&[1, 2])), Change::None);
     assert!(matches!(mirror.follow(&table(&[1, 2, 3])), Change::Load { at, .. } if at.epoch == 8));
-    assert!(Mirror::new(1, &["cpu.free".to_owned()], &[]).is_err());
+    assert!(Mirror::new(1, &["gpu.free".to_owned()], &[]).is_err());
 }
 
 #[test]

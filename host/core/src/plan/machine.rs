@@ -270,6 +270,7 @@ pub struct DomainFact {
 /// What an agent saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a plan has one or two facts")]
 pub enum Fact {
     /// Of a machine.
     Domain(DomainFact),

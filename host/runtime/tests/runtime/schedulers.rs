@@ -1,8 +1,7 @@
 //! The schedulers that come with symphony, in the sandbox, against the same policy outside it.
 
 use symphony_core::counter::Revision;
-use symphony_core::id::VolumeId;
-use symphony_core::place::{Answer, Bookings, Candidate, Candidates, Outcome, Request, builtin, check};
+use symphony_core::place::{Answer, Bookings, Candidate, Candidates, Outcome, Request, Room, builtin, check};
 use symphony_runtime::smoke::smoke;
 use symphony_runtime::{BATCH_MAX, Compiled, Limits, SchedulerPlugin};
 
@@ -30,6 +29,7 @@ pub(crate) fn cluster(revision: u64, rows: u64, numbers: &mut Numbers) -> Candid
         schedulable: numbers.below(10) > 0,
         total_bytes: 200 * GIB,
         free_bytes: numbers.below(200) * GIB,
+        room: Room::default(),
         labels: std::sync::Arc::new(format!("zone=z{},ssd=yes", n % 3).parse().unwrap()),
     };
     Candidates::from_rows(Revision(revision), (0..rows).map(row).collect())
@@ -37,10 +37,8 @@ pub(crate) fn cluster(revision: u64, rows: u64, numbers: &mut Numbers) -> Candid
 
 pub(crate) fn request(disk_bytes: u64) -> Request {
     Request {
-        volume: VolumeId::new(uuid::Uuid::nil()),
         disk_bytes,
-        pool: None,
-        require: "".parse().unwrap(),
+        ..Request::default()
     }
 }
 
@@ -63,7 +61,7 @@ fn expected(candidates: &Candidates, requests: &[Request]) -> Vec<Option<(u32, f
     let mut bookings = Bookings::default();
     let decide = |request: &Request| match builtin::place(candidates, &bookings, request) {
         Answer::Chosen { row, score } => {
-            bookings.book(row, request.disk_bytes);
+            bookings.book(candidates, row, request);
             Some((row, score))
         }
         Answer::Unplaceable { .. } => None,
@@ -122,7 +120,7 @@ async fn spread_explains_every_candidate() {
     for (request, choice) in before.iter().zip(expected(&candidates, &before)) {
         choice
             .into_iter()
-            .for_each(|(row, _)| bookings.book(row, request.disk_bytes));
+            .for_each(|(row, _)| bookings.book(&candidates, row, request));
     }
     let verdicts = plugin
         .explain(&candidates, before, request(50 * GIB))
@@ -158,7 +156,7 @@ async fn binpack_decides_otherwise_and_legally() {
     for (request, answer) in requests.iter().zip(&answers) {
         if let Answer::Chosen { row, .. } = answer {
             check::choice(&candidates, &bookings, request, *row).unwrap();
-            bookings.book(*row, request.disk_bytes);
+            bookings.book(&candidates, *row, request);
         }
     }
 }

@@ -177,6 +177,7 @@ impl Harness {
                     capacity_bytes: 10 << 30,
                     reflink: true,
                 }],
+                compute: None,
             },
         };
         self.store

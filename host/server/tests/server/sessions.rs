@@ -73,6 +73,7 @@ fn hello(protocol: u32) -> Vec<u8> {
         version: "0.1.0".into(),
         roles: Vec::new(),
         pools: Vec::new(),
+        compute: None,
         labels: Default::default(),
         data_url: "http://127.0.0.1:1".into(),
         epoch_seen: Epoch(0),

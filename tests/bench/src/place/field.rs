@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use symphony_core::counter::Revision;
-use symphony_core::id::VolumeId;
-use symphony_core::place::{Candidate, Candidates, Request};
+use symphony_core::place::{Candidate, Candidates, Request, Room};
 use symphony_sdk::testing::{Cluster, Random, Want};
 
 const GIB: u64 = 1 << 30;
@@ -38,6 +37,7 @@ impl Field {
                 schedulable,
                 total_bytes: total,
                 free_bytes: free,
+                room: Room::default(),
                 labels: Arc::new(labels.join(",").parse().expect("they are labels")),
             });
         }
@@ -57,10 +57,8 @@ impl Requests {
     pub(crate) fn of_sizes(sizes: impl Iterator<Item = u64>) -> Self {
         let sizes: Vec<u64> = sizes.collect();
         let request = |disk_bytes: &u64| Request {
-            volume: VolumeId::new(uuid::Uuid::nil()),
             disk_bytes: *disk_bytes,
-            pool: None,
-            require: symphony_core::labels::Labels::default(),
+            ..Request::default()
         };
         Self {
             of_host: sizes.iter().map(request).collect(),
