@@ -208,10 +208,9 @@ fn controllers(description: &Description, disks: usize) -> Vec<xml::Controller> 
     }];
     if description.chipset == Chipset::Q35 {
         let ports = (disks + description.ports.len() + 1 + SPARE_PORTS).min(PORTS_AT_MOST);
-        all.extend((0..ports).map(|_| xml::Controller {
-            kind: "pci",
-            model: "pcie-root-port",
-        }));
+        // The bus itself has the number 0, which libvirt would give to the first of these.
+        let models = std::iter::once("pcie-root").chain(std::iter::repeat_n("pcie-root-port", ports));
+        all.extend(models.map(|model| xml::Controller { kind: "pci", model }));
     }
     all
 }

@@ -25,11 +25,17 @@ impl Machines {
             RunState::Off(_) => {
                 self.clear_sockets(object)?;
                 let name = object.to_owned();
+                // libvirt's simulated machines can't start paused, and have nothing to say.
+                let flags = if self.has_sockets() {
+                    sys::VIR_DOMAIN_START_PAUSED
+                } else {
+                    sys::VIR_DOMAIN_NONE
+                };
                 let paused = self
                     .hypervisor
                     .change(move |connect| match machine::find(connect, &name)? {
                         Some(domain) if domain.is_active()? => Ok(true),
-                        Some(domain) => domain.create_with_flags(sys::VIR_DOMAIN_START_PAUSED).map(|_| true),
+                        Some(domain) => domain.create_with_flags(flags).map(|_| true),
                         None => Ok(false),
                     });
                 if !paused.await? {
