@@ -323,7 +323,7 @@ fn check_description(description: &Description) -> Result<(), Error> {
     if description.disks.len() > DISKS_MAX || description.ports.len() > PORTS_MAX {
         return unfit("too many disks or ports");
     }
-    if description.cpus == 0 || description.memory_bytes == 0 || description.memory_bytes % (1 << 20) != 0 {
+    if description.cpus == 0 || description.memory_bytes == 0 || !description.memory_bytes.is_multiple_of(1 << 20) {
         return unfit("its processors or memory");
     }
     Ok(())

@@ -9,9 +9,11 @@ mod hypervisor;
 mod libvirtd;
 mod machine;
 mod seed;
+mod service;
 
 pub use console::{Console, INPUT_BYTES_MAX, InputError, View};
 pub use executor::{Disks, Error, Machines, Options};
 pub use hypervisor::Error as HypervisorError;
 pub use libvirtd::{Error as LibvirtdError, Libvirtd};
 pub use seed::Error as SeedError;
+pub use service::{ComputeExecutor, ServiceError};

@@ -1,6 +1,9 @@
 //! The executor of machines, with libvirt's simulated hypervisor and with a real one.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it is")]
+
 mod compute {
+    mod crash;
     mod lab;
     mod private;
     mod simulated;

@@ -12,7 +12,7 @@ use crate::machine;
 /// How often it is looked whether a guest is off.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the power button is pressed: a guest that boots does not hear the first one.
-const PRESS: Duration = Duration::from_secs(3);
+const PRESS: Duration = Duration::from_secs(1);
 
 impl Machines {
     /// Starts a machine that is off: paused, then its console is connected, then the count is noted, then it goes. One that

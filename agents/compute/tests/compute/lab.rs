@@ -5,19 +5,44 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use symphony_compute::{Disks, Machines, Options};
+use symphony_compute::{Disks, Libvirtd, Machines, Options};
 use symphony_core::plan::machine::{
     Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Domain, DomainFact, Fact, Hypervisor, Probe,
     SeedFile, Step,
 };
 
-pub const MACHINE: &str = "01936e2a-7c3b-7def-8123-456789abcdef";
-pub const OTHER: &str = "01936e2a-7c3b-7def-8123-456789abcd00";
+pub(super) const MACHINE: &str = "01936e2a-7c3b-7def-8123-456789abcdef";
+pub(super) const OTHER: &str = "01936e2a-7c3b-7def-8123-456789abcd00";
 /// Fails a test that hangs; nothing is measured by it.
-pub const HANGS: Duration = Duration::from_secs(120);
+pub(super) const HANGS: Duration = Duration::from_secs(120);
+
+/// A libvirtd that ends with the test, however that ends.
+pub(super) struct Ours(Option<Libvirtd>);
+
+impl Ours {
+    pub(super) fn start(top: &Path) -> Self {
+        Self(Some(Libvirtd::start(&top.join("libvirt")).unwrap()))
+    }
+
+    pub(super) fn uri(&self) -> String {
+        self.0.as_ref().unwrap().uri()
+    }
+
+    pub(super) fn daemon(&self) -> Option<u32> {
+        self.0.as_ref().unwrap().daemon()
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        if let Some(libvirtd) = self.0.take() {
+            libvirtd.stop().unwrap();
+        }
+    }
+}
 
 /// One pool: a folder.
-pub struct Pool(pub PathBuf);
+pub(super) struct Pool(PathBuf);
 
 impl Disks for Pool {
     fn path(&self, pool: &str, volume: &str) -> io::Result<PathBuf> {
@@ -31,14 +56,14 @@ impl Disks for Pool {
 }
 
 /// Puts an empty disk into the pool `fast`.
-pub fn empty(top: &Path, volume: &str) -> DiskDevice {
+pub(super) fn empty(top: &Path, volume: &str) -> DiskDevice {
     std::fs::create_dir_all(top.join("fast")).unwrap();
     std::fs::write(top.join("fast").join(volume), vec![0; 1 << 20]).unwrap();
     device(volume, false)
 }
 
 /// Puts a disk that boots into the pool `fast`.
-pub fn bootable(top: &Path, volume: &str) -> DiskDevice {
+pub(super) fn bootable(top: &Path, volume: &str) -> DiskDevice {
     std::fs::create_dir_all(top.join("fast")).unwrap();
     let raw = top.join("fast").join("made.raw");
     symphony_lab::tiny(&raw, "of compute").unwrap();
@@ -46,7 +71,7 @@ pub fn bootable(top: &Path, volume: &str) -> DiskDevice {
     device(volume, true)
 }
 
-pub fn device(volume: &str, boot: bool) -> DiskDevice {
+pub(super) fn device(volume: &str, boot: bool) -> DiskDevice {
     let disk = Disk {
         volume: volume.to_owned(),
         pool: "fast".to_owned(),
@@ -58,7 +83,7 @@ pub fn device(volume: &str, boot: bool) -> DiskDevice {
     }
 }
 
-pub fn machines(top: &Path, uri: &str, hypervisor: Hypervisor) -> Machines {
+pub(super) fn machines(top: &Path, uri: &str, hypervisor: Hypervisor) -> Machines {
     let options = Options {
         folder: top.join("machines"),
         uri: uri.to_owned(),
@@ -67,7 +92,7 @@ pub fn machines(top: &Path, uri: &str, hypervisor: Hypervisor) -> Machines {
     Machines::open(options, Arc::new(Pool(top.to_owned()))).unwrap()
 }
 
-pub fn description(object: &str, hypervisor: Hypervisor, disks: Vec<DiskDevice>) -> Description {
+pub(super) fn description(object: &str, hypervisor: Hypervisor, disks: Vec<DiskDevice>) -> Description {
     Description {
         object: object.to_owned(),
         title: "a test".to_owned(),
@@ -85,7 +110,7 @@ pub fn description(object: &str, hypervisor: Hypervisor, disks: Vec<DiskDevice>)
     }
 }
 
-pub async fn fact(machines: &Machines, object: &str) -> DomainFact {
+pub(super) async fn fact(machines: &Machines, object: &str) -> DomainFact {
     let facts = machines.facts(&[Probe::Domain(object.to_owned())]).await.unwrap();
     match facts.as_slice() {
         [Fact::Domain(fact)] => fact.clone(),
@@ -93,41 +118,41 @@ pub async fn fact(machines: &Machines, object: &str) -> DomainFact {
     }
 }
 
-pub async fn domain(machines: &Machines, object: &str) -> Domain {
+pub(super) async fn domain(machines: &Machines, object: &str) -> Domain {
     fact(machines, object).await.found.expect("libvirt knows it")
 }
 
 /// Does a step, and once more: what is done is left as it is.
-pub async fn twice(machines: &Machines, step: &Step) {
+pub(super) async fn twice(machines: &Machines, step: &Step) {
     machines.run(step).await.unwrap();
     machines.run(step).await.unwrap();
 }
 
-pub fn define(description: &Description) -> Step {
+pub(super) fn define(description: &Description) -> Step {
     Step::Define(Box::new(description.clone()))
 }
 
-pub fn start(boots: u64) -> Step {
+pub(super) fn start(boots: u64) -> Step {
     Step::Start {
         object: MACHINE.to_owned(),
         boots,
     }
 }
 
-pub fn shutdown() -> Step {
+pub(super) fn shutdown() -> Step {
     Step::Shutdown {
         object: MACHINE.to_owned(),
         timeout_ms: 60_000,
     }
 }
 
-pub fn undefine() -> Step {
+pub(super) fn undefine() -> Step {
     Step::Undefine {
         object: MACHINE.to_owned(),
     }
 }
 
-pub fn seed() -> Step {
+pub(super) fn seed() -> Step {
     let file = SeedFile {
         name: "meta-data".to_owned(),
         content: "instance-id: 1\n".to_owned(),
@@ -140,6 +165,6 @@ pub fn seed() -> Step {
 }
 
 /// How many things are in the machines' folder.
-pub fn left(top: &Path) -> usize {
+pub(super) fn left(top: &Path) -> usize {
     std::fs::read_dir(top.join("machines")).unwrap().count()
 }

@@ -9,34 +9,9 @@ use symphony_core::plan::machine::{Exit, Hypervisor, RunState, Step};
 use tokio::time::timeout;
 
 use super::lab::{
-    HANGS, MACHINE, bootable, define, description, domain, empty, fact, left, machines, seed, shutdown, start, twice,
-    undefine,
+    HANGS, MACHINE, Ours, bootable, define, description, domain, empty, fact, left, machines, seed, shutdown, start,
+    twice, undefine,
 };
-
-/// A libvirtd that ends with the test, however that ends.
-struct Ours(Option<Libvirtd>);
-
-impl Ours {
-    fn start(top: &Path) -> Self {
-        Self(Some(Libvirtd::start(&top.join("libvirt")).unwrap()))
-    }
-
-    fn uri(&self) -> String {
-        self.0.as_ref().unwrap().uri()
-    }
-
-    fn daemon(&self) -> Option<u32> {
-        self.0.as_ref().unwrap().daemon()
-    }
-}
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        if let Some(libvirtd) = self.0.take() {
-            libvirtd.stop().unwrap();
-        }
-    }
-}
 
 /// What was said, until these words are in it.
 async fn hear(view: &mut View, words: &str) -> String {
