@@ -53,6 +53,7 @@ fn a_port_speaks_for_itself_only() {
         liar.ip("addr add 10.0.0.99/24 dev eth0");
         one.ip(&format!("neigh replace 10.0.0.99 lladdr {} dev eth0", net.mac(3)));
         assert!(!liar.ping("10.0.0.2", Some("10.0.0.99"), SHORT));
+        one.ip("neigh del 10.0.0.99 dev eth0");
         // The gateway's address: nobody takes the liar for it.
         assert!(one.reaches("10.0.0.1"));
         liar.ip("addr add 10.0.0.1/24 dev eth0");
@@ -66,7 +67,7 @@ fn a_port_speaks_for_itself_only() {
         one.ip("neigh replace 10.0.0.3 lladdr 52:54:00:ff:ff:ff dev eth0");
         assert!(liar.is_deaf_to("10.0.0.2"));
         liar.ip(&format!("link set eth0 address {}", net.mac(3)));
-        one.ip("neigh flush all");
+        one.ip("neigh del 10.0.0.3 dev eth0");
         assert!(liar.reaches("10.0.0.2"));
         // A foreign link on the bridge is heard by nobody.
         let foreign = Machine::plug_as(&net, "foreign", "52:54:00:00:01:05");
@@ -151,7 +152,7 @@ fn rules_let_in_what_they_name_and_answers() {
         assert!(closed.recv(&mut buffer).is_err());
         open.send_to(b"answer", "10.0.0.3:5000").unwrap();
         assert!(asker.recv(&mut buffer).is_ok());
-        closed.send_to(b"no answer", "10.0.0.3:5000").unwrap();
+        server.udp(55).send_to(b"no answer", "10.0.0.3:5000").unwrap();
         assert!(asker.recv(&mut buffer).is_err());
         // Other rules take over at once.
         net.rules = vec![
