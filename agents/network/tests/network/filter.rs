@@ -73,6 +73,13 @@ fn a_port_speaks_for_itself_only() {
         let foreign = Machine::plug_as(&net, "foreign", "52:54:00:00:01:05");
         foreign.ip("addr add 10.0.0.5/24 dev eth0");
         assert!(foreign.is_deaf_to("10.0.0.2") && foreign.is_deaf_to("10.0.0.1"));
+        // It is the filter that did all this.
+        sh("nft flush ruleset");
+        assert!(foreign.reaches("10.0.0.2") && foreign.reaches("10.0.0.1"));
+        assert!(liar.ping("10.0.0.2", Some("10.0.0.99"), Duration::from_secs(5)));
+        liar.ip("link set eth0 address 52:54:00:ff:ff:ff");
+        one.ip("neigh replace 10.0.0.3 lladdr 52:54:00:ff:ff:ff dev eth0");
+        assert!(liar.reaches("10.0.0.2"));
     });
 }
 

@@ -64,7 +64,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "symphony-image",
         &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
     ),
-    ("symphony-network", &["symphony-core", "symphony-crash"]),
+    (
+        "symphony-network",
+        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+    ),
     ("symphony-compute", &["symphony-core", "symphony-crash"]),
     (
         "symphony-node",
@@ -83,6 +86,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scheduler-binpack", &["symphony-sdk"]),
     ("volume-file", &["symphony-sdk"]),
     ("image-blob", &["symphony-sdk"]),
+    ("machine-libvirt", &["symphony-sdk"]),
+    ("machine-test", &["symphony-sdk"]),
+    ("network-bridge", &["symphony-sdk"]),
 ];
 /// Nobody imports these; they may import everything.
 const TESTS: &[&str] = &["symphony-bench", "symphony-tests", "xtask"];
