@@ -3,7 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-const COMPONENTS: [&str; 4] = ["spread.wasm", "binpack.wasm", "file.wasm", "blob.wasm"];
+const COMPONENTS: [&str; 7] = [
+    "spread.wasm",
+    "binpack.wasm",
+    "file.wasm",
+    "blob.wasm",
+    "libvirt.wasm",
+    "test.wasm",
+    "bridge.wasm",
+];
 
 fn main() {
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());

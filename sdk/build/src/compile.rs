@@ -245,9 +245,11 @@ fn manifest(package: &Package, name: Option<&str>) -> Result<PluginManifest, Err
     let kind = match text("kind") {
         Some("volume") => Kind::Volume,
         Some("image") if role == Role::Driver => Kind::Image,
+        Some("machine") if role == Role::Driver => Kind::Machine,
+        Some("network") if role == Role::Driver => Kind::Network,
         other => {
             return Err(wrong(format!(
-                "has kind {other:?}; it is \"volume\", or for a driver \"image\""
+                "has kind {other:?}; it is \"volume\", or for a driver also \"image\", \"machine\" or \"network\""
             )));
         }
     };

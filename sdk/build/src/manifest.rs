@@ -26,6 +26,10 @@ pub enum Kind {
     Volume,
     /// Images.
     Image,
+    /// Machines.
+    Machine,
+    /// Networks.
+    Network,
 }
 
 /// The section's content, as JSON.

@@ -48,3 +48,33 @@ pub mod image {
         },
     });
 }
+
+/// The world of a machine driver.
+pub mod machine {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "machine",
+        pub_export_macro: true,
+        runtime_path: "::symphony_sdk::rt",
+        additional_derives: [PartialEq],
+        with: {
+            "symphony:plugin/log@0.1.0": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving@0.1.0": crate::bindings::volume::symphony::plugin::driving,
+        },
+    });
+}
+
+/// The world of a network driver.
+pub mod network {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "network",
+        pub_export_macro: true,
+        runtime_path: "::symphony_sdk::rt",
+        additional_derives: [PartialEq],
+        with: {
+            "symphony:plugin/log@0.1.0": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving@0.1.0": crate::bindings::volume::symphony::plugin::driving,
+        },
+    });
+}

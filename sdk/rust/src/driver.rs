@@ -67,6 +67,8 @@ macro_rules! driver {
 }
 
 pub mod image;
+pub mod machine;
+pub mod network;
 pub mod volume;
 
 pub use crate::bindings::volume::symphony::plugin::driving::{Command, Descriptor, Goal, Refusal};

@@ -122,6 +122,32 @@ macro_rules! export_image_driver {
     };
 }
 
+/// Makes this crate a machine driver: a [`crate::MachineDriver`] that has a `Default`.
+#[macro_export]
+macro_rules! export_machine_driver {
+    ($driver:ty) => {
+        $crate::__home!(
+            $driver,
+            $crate::MachineDriver,
+            $crate::driver::machine::Exported,
+            machine
+        );
+    };
+}
+
+/// Makes this crate a network driver: a [`crate::NetworkDriver`] that has a `Default`.
+#[macro_export]
+macro_rules! export_network_driver {
+    ($driver:ty) => {
+        $crate::__home!(
+            $driver,
+            $crate::NetworkDriver,
+            $crate::driver::network::Exported,
+            network
+        );
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __home {

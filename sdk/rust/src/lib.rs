@@ -30,7 +30,7 @@
 //! ```
 //!
 //! - [`Policy`]: a filter and a score; the SDK does everything else. [`RawScheduler`]: the interface itself.
-//! - [`VolumeDriver`], [`ImageDriver`]: plan the steps from what was seen to what is wanted.
+//! - [`VolumeDriver`], [`ImageDriver`], [`MachineDriver`], [`NetworkDriver`]: plan the steps from what was seen to what is wanted.
 //! - [`testing`]: clusters, requests and the checks that a policy keeps its contract.
 //!
 //! The crate knows nothing of the manager or its agents: only the contracts in `wit/`.
@@ -50,6 +50,8 @@ pub mod scheduler;
 pub mod testing;
 
 pub use driver::image::ImageDriver;
+pub use driver::machine::MachineDriver;
+pub use driver::network::NetworkDriver;
 pub use driver::volume::VolumeDriver;
 pub use policy::{Candidate, Columns, PARTS_MAX, Policy, Reason, Request, Score, StandardFilters};
 pub use scheduler::{RawScheduler, Symbol};

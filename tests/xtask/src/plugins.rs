@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use symphony_plugin_build::{BuildOptions, BuiltComponent, build_components};
 
 /// The first-party plugins: package and component.
-const PLUGINS: [(&str, &str); 4] = [
+const PLUGINS: [(&str, &str); 7] = [
     ("scheduler-spread", "spread"),
     ("scheduler-binpack", "binpack"),
     ("volume-file", "file"),
     ("image-blob", "blob"),
+    ("machine-libvirt", "libvirt"),
+    ("machine-test", "test"),
+    ("network-bridge", "bridge"),
 ];
 
 /// What `plugins` takes.

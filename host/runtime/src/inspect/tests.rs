@@ -18,6 +18,8 @@ fn each_world_has_its_slot() {
         ("explaining-scheduler", Slot::VolumeScheduler, true),
         ("volume", Slot::VolumeDriver, false),
         ("image", Slot::ImageDriver, false),
+        ("machine", Slot::MachineDriver, false),
+        ("network", Slot::NetworkDriver, false),
     ] {
         let bytes = fixture::component(world, fixture::SECTION);
         let manifest = inspect(&bytes).unwrap();

@@ -74,7 +74,9 @@ async fn a_slot_shows_what_serves_in_it() {
         [
             ("scheduler/volume", true),
             ("driver/volume", true),
-            ("driver/image", true)
+            ("driver/image", true),
+            ("driver/machine", true),
+            ("driver/network", true)
         ]
     );
     let plugin = client.push_plugin(b"binpack@1".to_vec()).await.unwrap();

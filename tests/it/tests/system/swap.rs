@@ -123,7 +123,7 @@ fn hello() -> Vec<u8> {
 
 #[test]
 fn the_first_party_policies_import_nothing_but_log() {
-    for name in ["spread", "binpack", "file", "blob"] {
+    for name in ["spread", "binpack", "file", "blob", "libvirt", "test", "bridge"] {
         let info = symphony_plugin_build::inspect(&component(name)).unwrap();
         let functions: Vec<String> = info
             .imports

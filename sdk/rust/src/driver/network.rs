@@ -1,0 +1,16 @@
+//! Networks: intents, facts and steps, and the trait that turns the first two into the third.
+
+use crate::bindings::network::exports::symphony::plugin::network_driver::Guest;
+
+pub use crate::bindings::network::exports::symphony::plugin::network_driver::{
+    BridgeSettings, DhcpHost, DhcpSettings, Fact, FilterSettings, FoundNetwork, GatewaySettings, Intent, NatSettings,
+    NetworkFact, Port, PortFilter, PortRate, Probe, Protocol, RateSettings, Rule, Step,
+};
+
+driver! {
+    /// Plans how a network is made, changed and removed on one node that has ports on it.
+    ///
+    /// Names of links, addresses and rules are given; a step may use no others. The filter should stand before anything
+    /// can be connected to the bridge.
+    NetworkDriver
+}
