@@ -84,8 +84,15 @@ fn best() -> Hypervisor {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = info.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     let helps = flags.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm"));
-    let device = std::fs::File::options().read(true).write(true).open(Path::new("/dev/kvm"));
-    if helps && device.is_ok() { Hypervisor::Kvm } else { Hypervisor::Qemu }
+    let device = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(Path::new("/dev/kvm"));
+    if helps && device.is_ok() {
+        Hypervisor::Kvm
+    } else {
+        Hypervisor::Qemu
+    }
 }
 
 fn memory(wanted: &ComputeConfig) -> Result<u64, ServiceError> {
@@ -94,7 +101,9 @@ fn memory(wanted: &ComputeConfig) -> Result<u64, ServiceError> {
     }
     let info = std::fs::read_to_string(PathBuf::from("/proc/meminfo")).unwrap_or_default();
     let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|total| total.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
+    let kib = total
+        .and_then(|total| total.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0);
     Ok((kib << 10).saturating_sub(RESERVED_BYTES))
 }
 
@@ -117,7 +126,10 @@ impl Executor for ComputeExecutor {
 
     async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
         let Work::Machine { task } = &call.work else {
-            return Err(Failure::new(FailureKind::Missing, "the compute service does machines only"));
+            return Err(Failure::new(
+                FailureKind::Missing,
+                "the compute service does machines only",
+            ));
         };
         task::run(self, task, &progress).await.map(Outcome::Machine)
     }

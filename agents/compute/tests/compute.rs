@@ -5,6 +5,7 @@
 mod compute {
     mod crash;
     mod lab;
+    mod linux;
     mod private;
     mod simulated;
 }

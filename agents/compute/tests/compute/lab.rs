@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use symphony_compute::{Disks, Libvirtd, Machines, Options};
+use symphony_compute::{Disks, Libvirtd, Machines, Options, View};
 use symphony_core::plan::machine::{
     Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Domain, DomainFact, Fact, Hypervisor, Probe,
     SeedFile, Step,
@@ -167,4 +167,19 @@ pub(super) fn seed() -> Step {
 /// How many things are in the machines' folder.
 pub(super) fn left(top: &Path) -> usize {
     std::fs::read_dir(top.join("machines")).unwrap().count()
+}
+
+/// What was said, until these words are in it.
+pub(super) async fn hear(view: &mut View, words: &str) -> String {
+    let listen = async {
+        loop {
+            let said = String::from_utf8_lossy(&view.history).into_owned();
+            if said.contains(words) {
+                return said;
+            }
+            view.history.extend_from_slice(&view.output.recv().await.unwrap());
+        }
+    };
+    let heard = tokio::time::timeout(HANGS, listen).await;
+    heard.unwrap_or_else(|_| panic!("{words:?} is not in {:?}", String::from_utf8_lossy(&view.history)))
 }

@@ -9,24 +9,9 @@ use symphony_core::plan::machine::{Exit, Hypervisor, RunState, Step};
 use tokio::time::timeout;
 
 use super::lab::{
-    HANGS, MACHINE, Ours, bootable, define, description, domain, empty, fact, left, machines, seed, shutdown, start,
-    twice, undefine,
+    HANGS, MACHINE, Ours, bootable, define, description, domain, empty, fact, hear, left, machines, seed, shutdown,
+    start, twice, undefine,
 };
-
-/// What was said, until these words are in it.
-async fn hear(view: &mut View, words: &str) -> String {
-    let listen = async {
-        loop {
-            let said = String::from_utf8_lossy(&view.history).into_owned();
-            if said.contains(words) {
-                return said;
-            }
-            view.history.extend_from_slice(&view.output.recv().await.unwrap());
-        }
-    };
-    let heard = timeout(HANGS, listen).await;
-    heard.unwrap_or_else(|_| panic!("{words:?} is not in {:?}", String::from_utf8_lossy(&view.history)))
-}
 
 fn console(machines: &Machines) -> View {
     machines.console(MACHINE).unwrap().view().unwrap()
