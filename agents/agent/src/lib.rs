@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!                    ┌────────── session ◄────── manager
-//!                    ▼                                        executors: storage, image
+//!                    ▼                                        executors: storage, image, compute, network
 //!   ledger ◄────── calls ──────► Executor::run ──────► folder, intake, jail
 //!                                     │
 //!                                 data port ◄────── managers, other nodes
@@ -29,5 +29,5 @@ pub mod task;
 pub use agent::{Agent, AgentError, Ready};
 pub use executor::{Executor, ProgressSink};
 pub use jail::Jail;
-pub use step::StepError;
+pub use step::{StepError, chain};
 pub use task::{Place, Worker};

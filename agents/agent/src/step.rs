@@ -77,6 +77,19 @@ impl StepError {
     }
 }
 
+/// An error with its causes, in one line: the other side has no other way to learn of them.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// Runs file work where it may block.
 ///
 /// # Errors

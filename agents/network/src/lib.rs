@@ -29,7 +29,9 @@ mod networks;
 mod nft;
 mod process;
 mod program;
+mod service;
 mod state;
 
 pub use error::NetworkError;
 pub use networks::Networks;
+pub use service::NetworkExecutor;

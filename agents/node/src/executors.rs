@@ -1,13 +1,16 @@
 //! The executors of a node's roles.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use symphony_agent::config::Config;
 use symphony_agent::{Executor, Jail};
+use symphony_compute::{ComputeExecutor, Disks, ServiceError};
 use symphony_core::node::Role;
 use symphony_image::{ImageExecutor, StoreError};
-use symphony_storage::{PoolError, StorageExecutor};
+use symphony_network::{NetworkError, NetworkExecutor};
+use symphony_storage::{PoolError, StorageExecutor, volume_file};
 
 /// Why a role can't be filled.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +27,12 @@ pub(crate) enum ExecutorError {
     /// Image.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Not built yet.
-    #[error("the role {0} is not known to this version; it knows block and image")]
-    Role(&'static str),
+    /// Compute.
+    #[error(transparent)]
+    Compute(#[from] ServiceError),
+    /// Network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// Opens what the roles need.
@@ -48,8 +54,30 @@ pub(crate) async fn open(config: &Config) -> Result<Vec<Arc<dyn Executor>>, Exec
         executors.push(match role {
             Role::Block => Arc::new(StorageExecutor::open(config, jail.clone())?),
             Role::Image => Arc::new(ImageExecutor::open(config, jail.clone())?),
-            Role::Compute | Role::Network => return Err(ExecutorError::Role(role.as_str())),
+            Role::Compute => Arc::new(ComputeExecutor::open(config, Arc::new(PoolDisks(config.clone())))?),
+            Role::Network => Arc::new(NetworkExecutor::open(config)?),
         });
     }
     Ok(executors)
+}
+
+/// Machines' disks are the volumes of this node's pools.
+struct PoolDisks(Config);
+
+impl Disks for PoolDisks {
+    fn path(&self, pool: &str, volume: &str) -> io::Result<PathBuf> {
+        let missing = |what: String| io::Error::new(io::ErrorKind::NotFound, what);
+        let known = self.0.agent.pools.iter().find(|known| known.name.as_str() == pool);
+        let known = known.ok_or_else(|| missing(format!("this node has no pool {pool}")))?;
+        let id = volume
+            .parse()
+            .map_err(|_| missing(format!("{volume:?} is no volume")))?;
+        let path = volume_file(&self.0.path(&known.path), id);
+        // A link here would give a machine another file than the pool's.
+        if path.symlink_metadata()?.is_file() {
+            Ok(path)
+        } else {
+            Err(missing(format!("volume {volume} is no file")))
+        }
+    }
 }

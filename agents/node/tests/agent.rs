@@ -8,6 +8,8 @@ mod crash;
 mod images;
 #[path = "agent/life.rs"]
 mod life;
+#[path = "agent/machines.rs"]
+mod machines;
 #[path = "agent/manager.rs"]
 mod manager;
 #[path = "agent/process.rs"]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use reqwest::{Response, StatusCode, header};
-use symphony_agent::StepError;
 use symphony_agent::intake::Intake;
 use symphony_agent::step::blocking;
+use symphony_agent::{StepError, chain};
 use symphony_core::digest::Digest;
 use symphony_protocol::ImageLocation;
 use symphony_protocol::data::BLOBS_PATH;
@@ -229,14 +229,4 @@ fn checked(answer: &Response, from: u64) -> Result<Option<u64>, StepError> {
         ))),
         _ => Ok(None),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -21,4 +21,4 @@ mod object;
 mod pool;
 
 pub use executor::StorageExecutor;
-pub use pool::PoolError;
+pub use pool::{PoolError, volume_file};

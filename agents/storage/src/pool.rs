@@ -198,6 +198,12 @@ fn file_system(dir: &Dir) -> io::Result<FileSystem> {
     })
 }
 
+/// The file of a whole volume, in a pool with this folder: what a machine has as its disk.
+#[must_use]
+pub fn volume_file(pool: &Path, volume: symphony_core::id::VolumeId) -> PathBuf {
+    pool.join("volumes").join(crate::object::whole(volume))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

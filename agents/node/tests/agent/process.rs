@@ -34,6 +34,17 @@ impl Folder {
         Self { temp, pool }
     }
 
+    /// Gives it all four roles, with a libvirtd of its own and machines that QEMU alone runs.
+    pub(crate) fn with_machines(self) -> Self {
+        let path = self.path().join("agent.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let roles = "roles = [\"block\", \"image\", \"compute\", \"network\"]";
+        let text = text.replace("roles = [\"block\", \"image\"]", roles);
+        let compute = "[compute]\nhypervisor = \"qemu\"\ncpu_overcommit_percent = 200\nmemory = \"1GiB\"\n";
+        std::fs::write(path, format!("{text}{compute}")).unwrap();
+        self
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.temp.path()
     }

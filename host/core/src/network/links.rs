@@ -1,8 +1,6 @@
 //! How the parts of networks are called on a node. The kernel takes at most 15 bytes for a link's name, and several nodes
 //! may live on one kernel (tests, `symphony dev`): so names are hashes of the node's name and of what they stand for.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::id::{NetworkId, PortId};
 use crate::name::Name;
 
@@ -27,12 +25,14 @@ pub fn port(node: &Name, port: PortId) -> String {
     format!("syt{}", hash(node, &port.to_string()))
 }
 
+/// FNV-1a over both. Ids are random already: what is needed is that names are short and differ, not that nobody can find
+/// two that are alike.
 fn hash(node: &Name, of: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(node.as_str().as_bytes());
-    hash.update([0]);
-    hash.update(of.as_bytes());
-    hex::encode(&hash.finalize()[..6])
+    let bytes = node.as_str().bytes().chain([0]).chain(of.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{:012x}", hash >> 16)
 }
 
 #[cfg(test)]

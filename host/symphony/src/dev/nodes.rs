@@ -102,6 +102,7 @@ fn config(index: usize, capacities: &[Bytes], manager: Manager<'_>) -> Result<Ag
             // In bytes: exact, whatever was asked for.
             capacity: Some(exact(capacity)),
         }],
+        compute: None,
         programs: std::collections::BTreeMap::new(),
     })
 }

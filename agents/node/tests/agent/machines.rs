@@ -1,0 +1,322 @@
+//! A machine through the agent: its volume from bytes, its network, its boot, its end. Real QEMU, real bridges.
+
+use std::time::Duration;
+
+use symphony_core::id::{MachineId, NetworkId, PortId};
+use symphony_core::network::links;
+use symphony_core::plan::machine::{
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Domain, Fact, Hypervisor, Intent, Machines, Port,
+    PortDevice, Power, Probe, RunState, Step,
+};
+use symphony_core::plan::network::{
+    self, BridgeSettings, DhcpHost, DhcpSettings, FilterSettings, GatewaySettings, Networks, PortFilter,
+};
+use symphony_core::plan::{Goal, Kind, Plan, check, check_probes};
+use symphony_lab::Abilities;
+use symphony_protocol::{Outcome, Task, Work};
+
+use crate::manager::{Manager, Session};
+use crate::process::{Folder, PATIENCE, Process};
+use crate::work::Wanted;
+
+/// Ends the private libvirtd with all that it runs, whatever happened.
+struct Libvirtd<'a>(&'a Folder);
+
+impl Drop for Libvirtd<'_> {
+    fn drop(&mut self) {
+        let folder = self.0.path().join("libvirt");
+        if let Ok(libvirtd) = symphony_compute::Libvirtd::start(&folder) {
+            let _ = libvirtd.stop();
+        }
+    }
+}
+
+fn steps<K: Kind>(intent: &K::Intent, facts: &[K::Fact], steps: Vec<K::Step>) -> Plan<K> {
+    check::<K>(intent, facts, steps).unwrap()
+}
+
+async fn machine(
+    session: &mut Session,
+    intent: &Intent,
+    generation: u64,
+    doing: Vec<Step>,
+    seen: &[Fact],
+) -> Vec<Fact> {
+    let then = check_probes::<Machines>(intent, vec![Probe::Domain(intent.object.clone())]).unwrap();
+    let plan = steps::<Machines>(intent, seen, doing);
+    let work = Work::Machine {
+        task: Task::Steps { plan, then },
+    };
+    let object = format!("machine/{}", intent.object);
+    match session.call(&object, generation, work).await.unwrap().unwrap() {
+        Outcome::Machine(seen) => seen.facts,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn domain(facts: &[Fact]) -> Option<Domain> {
+    facts.iter().find_map(|fact| match fact {
+        Fact::Domain(fact) => Some(fact.found.clone()),
+        Fact::Node { .. } => None,
+    })?
+}
+
+fn intent(id: MachineId, disk: Disk, port: Port) -> Intent {
+    Intent {
+        object: id.to_string(),
+        name: "web1".to_owned(),
+        goal: Goal::Present,
+        power: Power::On,
+        boots: 1,
+        cpus: 1,
+        memory_bytes: 64 << 20,
+        cpu_mode: CpuMode::Automatic,
+        hugepages: false,
+        disks: vec![disk],
+        ports: vec![port],
+        first_boot: None,
+        shutdown_ms: 20_000,
+    }
+}
+
+fn description(intent: &Intent) -> Description {
+    let model = DeviceModel::Virtio;
+    Description {
+        object: intent.object.clone(),
+        title: intent.name.clone(),
+        hypervisor: Hypervisor::Qemu,
+        chipset: Chipset::Q35,
+        cpus: intent.cpus,
+        memory_bytes: intent.memory_bytes,
+        cpu_mode: intent.cpu_mode,
+        hugepages: false,
+        disks: intent
+            .disks
+            .iter()
+            .cloned()
+            .map(|disk| DiskDevice { disk, model })
+            .collect(),
+        ports: intent
+            .ports
+            .iter()
+            .cloned()
+            .map(|port| PortDevice { port, model })
+            .collect(),
+        seed: false,
+        console: true,
+        screen: false,
+    }
+}
+
+fn net(id: NetworkId, port: &Port) -> network::Intent {
+    let node = "n1".parse().unwrap();
+    network::Intent {
+        object: id.to_string(),
+        name: "net1".to_owned(),
+        goal: Goal::Present,
+        bridge: links::bridge(&node, id),
+        namespace: links::namespace(&node, id),
+        subnet: "10.7.0.0/24".to_owned(),
+        gateway: "10.7.0.1".to_owned(),
+        nat: false,
+        ports: vec![network::Port {
+            id: port.id.clone(),
+            link: port.link.clone(),
+            mac: port.mac.clone(),
+            address: port.address.clone(),
+            hostname: "web1".to_owned(),
+            allow: Vec::new(),
+            rate_bits: 0,
+        }],
+    }
+}
+
+fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
+    let object = || intent.object.clone();
+    let port = &intent.ports[0];
+    vec![
+        network::Step::MakeBridge(BridgeSettings {
+            object: object(),
+            bridge: intent.bridge.clone(),
+        }),
+        network::Step::SetFilter(FilterSettings {
+            object: object(),
+            bridge: intent.bridge.clone(),
+            gateway: intent.gateway.clone(),
+            ports: vec![PortFilter {
+                link: port.link.clone(),
+                mac: port.mac.clone(),
+                address: port.address.clone(),
+                allow: Vec::new(),
+            }],
+        }),
+        network::Step::MakeGateway(GatewaySettings {
+            object: object(),
+            bridge: intent.bridge.clone(),
+            namespace: intent.namespace.clone(),
+            address: intent.gateway.clone(),
+            prefix: 24,
+        }),
+        network::Step::ServeDhcp(DhcpSettings {
+            object: object(),
+            namespace: intent.namespace.clone(),
+            subnet: intent.subnet.clone(),
+            gateway: intent.gateway.clone(),
+            domain: intent.name.clone(),
+            forward: false,
+            hosts: vec![DhcpHost {
+                mac: port.mac.clone(),
+                address: port.address.clone(),
+                hostname: "web1".to_owned(),
+            }],
+        }),
+    ]
+}
+
+async fn network(session: &mut Session, intent: &network::Intent, generation: u64, doing: Vec<network::Step>) {
+    let then = check_probes::<Networks>(intent, Vec::new()).unwrap();
+    let plan = steps::<Networks>(intent, &[], doing);
+    let object = format!("network/{}", intent.object);
+    let work = Work::Network {
+        task: Task::Steps { plan, then },
+    };
+    match session.call(&object, generation, work).await.unwrap().unwrap() {
+        Outcome::Network(seen) => assert!(Networks::met(intent, &seen.facts).is_some(), "{:?}", seen.facts),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the machine has said on its console so far; the agent keeps it.
+async fn console_says(folder: &Folder, machine: &str, wanted: &str) {
+    let log = folder.path().join("machines").join(machine);
+    let said = || {
+        let files = std::fs::read_dir(&log).into_iter().flatten().flatten();
+        let texts = files.filter(|file| file.file_name().to_string_lossy().contains("log"));
+        texts
+            .filter_map(|file| std::fs::read(file.path()).ok())
+            .any(|text| String::from_utf8_lossy(&text).contains(wanted))
+    };
+    let wait = async {
+        while !said() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("{wanted:?} was not said: {}", folder.log()));
+}
+
+async fn start(manager: &Manager, folder: &Folder) -> (Process, Session) {
+    let process = folder.start();
+    (process, manager.session().await)
+}
+
+#[tokio::test]
+async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent() {
+    if !Abilities::here().machines() || !Abilities::here().networks() {
+        return;
+    }
+    let manager = Manager::start().await;
+    let folder = Folder::new(&manager.url).with_machines();
+    let _end = Libvirtd(&folder);
+    let (agent, mut session) = start(&manager, &folder).await;
+    let compute = session.hello.compute.clone().expect("it runs machines");
+    assert_eq!((compute.hypervisor, compute.memory_bytes), (Hypervisor::Qemu, 1 << 30));
+    assert_eq!(compute.cpus_claimable(), u64::from(compute.cpus) * 2);
+
+    let volume = Wanted::empty(symphony_lab::TINY_BYTES as u64);
+    volume.make(&mut session).await.unwrap().unwrap();
+    symphony_lab::tiny(&volume.file(&folder), "through the agent").unwrap();
+    let (id, net_id, port_id) = (
+        MachineId::new(uuid::Uuid::now_v7()),
+        NetworkId::new(uuid::Uuid::now_v7()),
+        PortId::new(uuid::Uuid::now_v7()),
+    );
+    let node = "n1".parse().unwrap();
+    let port = Port {
+        id: port_id.to_string(),
+        link: links::port(&node, port_id),
+        bridge: links::bridge(&node, net_id),
+        mac: "52:54:00:00:07:05".to_owned(),
+        address: "10.7.0.5".to_owned(),
+        prefix: 24,
+        gateway: "10.7.0.1".to_owned(),
+        rate_bits: 0,
+    };
+    let disk = Disk {
+        volume: volume.id.to_string(),
+        pool: "default".to_owned(),
+        boot: true,
+    };
+    let net = net(net_id, &port);
+    network(&mut session, &net, 1, network_steps(&net)).await;
+    let mut wanted = intent(id, disk, port);
+    let doing = vec![
+        Step::Define(Box::new(description(&wanted))),
+        Step::Start {
+            object: wanted.object.clone(),
+            boots: 1,
+        },
+    ];
+    let facts = machine(&mut session, &wanted, 1, doing.clone(), &[]).await;
+    assert!(Machines::met(&wanted, &facts).is_some(), "{facts:?}");
+    console_says(&folder, &wanted.object, "TINY through the agent boots=1").await;
+    // The link that the host named hangs on the network's bridge.
+    let upper = format!("/sys/class/net/{}/master", wanted.ports[0].link);
+    let bridge = std::fs::read_link(upper).unwrap();
+    assert!(bridge.ends_with(&wanted.ports[0].bridge), "{bridge:?}");
+    // Again: it is done already.
+    let again = machine(&mut session, &wanted, 1, doing, &[]).await;
+    assert_eq!(domain(&again).unwrap().boots, 1);
+
+    // A power cut of the agent is none of its machines.
+    agent.kill();
+    let (agent, mut session) = start(&manager, &folder).await;
+    let facts = machine(&mut session, &wanted, 1, Vec::new(), &[]).await;
+    assert_eq!(domain(&facts).unwrap().state, RunState::Running);
+
+    // An ordered boot, through the power button: the count on its disk shows that it was the same disk.
+    wanted.boots = 2;
+    let reboot = vec![Step::Reboot {
+        object: wanted.object.clone(),
+        boots: 2,
+        timeout_ms: 20_000,
+    }];
+    let facts = machine(&mut session, &wanted, 2, reboot, &facts).await;
+    assert!(Machines::met(&wanted, &facts).is_some(), "{facts:?}");
+    console_says(&folder, &wanted.object, "boots=2").await;
+
+    // And its end: nothing is left.
+    wanted.goal = Goal::Absent;
+    let ends = vec![
+        Step::Destroy {
+            object: wanted.object.clone(),
+        },
+        Step::Undefine {
+            object: wanted.object.clone(),
+        },
+    ];
+    let facts = machine(&mut session, &wanted, 3, ends, &facts).await;
+    assert_eq!(Machines::met(&wanted, &facts), Some(None), "{facts:?}");
+    let gone = network::Intent {
+        goal: Goal::Absent,
+        ..net.clone()
+    };
+    network(
+        &mut session,
+        &gone,
+        2,
+        vec![network::Step::Remove {
+            object: gone.object.clone(),
+        }],
+    )
+    .await;
+    for link in [&net.bridge, &wanted.ports[0].link] {
+        assert!(
+            !std::path::Path::new("/sys/class/net").join(link).exists(),
+            "{link} is left"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("machines")).unwrap().count(), 0);
+    agent.end();
+}
