@@ -68,7 +68,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "symphony-network",
         &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
     ),
-    ("symphony-compute", &["symphony-core", "symphony-crash"]),
+    (
+        "symphony-compute",
+        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+    ),
     (
         "symphony-node",
         &[
@@ -78,6 +81,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "symphony-agent",
             "symphony-storage",
             "symphony-image",
+            "symphony-compute",
+            "symphony-network",
         ],
     ),
     ("symphony-sdk", &[]),
@@ -91,7 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("network-bridge", &["symphony-sdk"]),
 ];
 /// Nobody imports these; they may import everything.
-const TESTS: &[&str] = &["symphony-bench", "symphony-tests", "xtask"];
+const TESTS: &[&str] = &["symphony-bench", "symphony-lab", "symphony-tests", "xtask"];
 
 /// What a room must never see of the outside, wherever it would come from.
 const NEVER: &[(&str, &[&str])] = &[
@@ -105,8 +110,8 @@ const NEVER: &[(&str, &[&str])] = &[
     ("symphony-agent", &["wasmtime", "redb"]),
     ("symphony-storage", &["wasmtime", "redb"]),
     ("symphony-image", &["wasmtime", "redb"]),
-    ("symphony-network", &["wasmtime", "redb", "reqwest"]),
-    ("symphony-compute", &["wasmtime", "redb", "reqwest", "hyper"]),
+    ("symphony-network", &["wasmtime", "redb"]),
+    ("symphony-compute", &["wasmtime", "redb"]),
     ("symphony-node", &["wasmtime", "redb"]),
     ("symphony-sdk", &["tokio", "wasmtime", "serde"]),
 ];
