@@ -3,8 +3,10 @@
 use symphony_core::digest::Digest;
 use symphony_core::image::Format;
 use symphony_core::plan::image::Images;
+use symphony_core::plan::machine::Machines;
+use symphony_core::plan::network::Networks;
 use symphony_core::plan::volume::{Fact, ImageState, ObjectState, Probe, Step, Volumes};
-use symphony_core::plan::{Goal, check, check_probes, image, volume};
+use symphony_core::plan::{Goal, Kind as _, check, check_probes, image, machine, network, volume};
 use symphony_core::volume::ImageSource;
 use symphony_runtime::DriverPlugin;
 use symphony_runtime::smoke::smoke;
@@ -170,4 +172,164 @@ async fn each_call_has_its_own_instance() {
         driver.probes(&intent).await.unwrap();
     }
     assert_eq!(compiled.stats().instances - before, 5);
+}
+
+fn machine(goal: Goal) -> machine::Intent {
+    let disk = machine::Disk {
+        volume: ID.to_owned(),
+        pool: "default".to_owned(),
+        boot: true,
+    };
+    let port = machine::Port {
+        id: "port-1".to_owned(),
+        link: "syt1".to_owned(),
+        bridge: "syb1".to_owned(),
+        mac: "52:54:00:00:00:01".to_owned(),
+        address: "10.0.0.5".to_owned(),
+        prefix: 24,
+        gateway: "10.0.0.1".to_owned(),
+        rate_bits: 0,
+    };
+    machine::Intent {
+        object: ID.to_owned(),
+        name: "web".to_owned(),
+        goal,
+        power: machine::Power::On,
+        boots: 1,
+        cpus: 2,
+        memory_bytes: 512 << 20,
+        cpu_mode: machine::CpuMode::Automatic,
+        hugepages: false,
+        disks: vec![disk],
+        ports: vec![port],
+        first_boot: Some(machine::FirstBoot {
+            hostname: "web".to_owned(),
+            instance: ID.to_owned(),
+            user_data: "#!/bin/sh\n".to_owned(),
+            ssh_keys: vec!["ssh-ed25519 AAAA".to_owned()],
+        }),
+        shutdown_ms: 60_000,
+    }
+}
+
+/// Through the sandbox and past core's checks: made and started, left alone once it runs, cut off and forgotten.
+async fn makes_a_machine(component: &str, hypervisor: machine::Hypervisor, has_seed: bool) {
+    let compiled = prepare(component).await.unwrap();
+    smoke(&compiled, "{}").await.unwrap();
+    let driver = DriverPlugin::<Machines>::start(&compiled, "{}").await.unwrap();
+    let (intent, gone) = (machine(Goal::Present), machine(Goal::Absent));
+    let probes = driver.probes(&intent).await.unwrap();
+    assert!(probes.contains(&machine::Probe::Node));
+    check_probes::<Machines>(&intent, probes).unwrap();
+    let facts = |found: Option<machine::Domain>| {
+        let domain = machine::DomainFact {
+            object: ID.to_owned(),
+            found,
+            remains: false,
+        };
+        let node = machine::Fact::Node {
+            hypervisor,
+            hugepages: false,
+        };
+        vec![machine::Fact::Domain(domain), node]
+    };
+    let steps = driver.plan(&intent, &facts(None)).await.unwrap().unwrap();
+    let plan = check::<Machines>(&intent, &facts(None), steps).unwrap();
+    let Some(machine::Step::Define(description)) = plan.steps().first() else {
+        panic!("{plan:?}");
+    };
+    assert!(
+        matches!(plan.steps().last(), Some(machine::Step::Start { boots: 1, .. })),
+        "{plan:?}"
+    );
+    let seed_digest = plan.steps().iter().find_map(|step| match step {
+        machine::Step::WriteSeed { digest, .. } => Some(digest.clone()),
+        _ => None,
+    });
+    assert_eq!(seed_digest.is_some(), has_seed);
+    let running = facts(Some(machine::Domain {
+        description: (**description).clone(),
+        state: machine::RunState::Running,
+        boots: 1,
+        live_volumes: vec![ID.to_owned()],
+        live_ports: description.ports.iter().map(|device| device.port.id.clone()).collect(),
+        seed_digest: seed_digest.unwrap_or_default(),
+    }));
+    assert!(driver.plan(&intent, &running).await.unwrap().unwrap().is_empty());
+    assert!(Machines::met(&intent, &running).is_some());
+    let steps = driver.plan(&gone, &running).await.unwrap().unwrap();
+    let plan = check::<Machines>(&gone, &running, steps).unwrap();
+    assert_eq!(
+        plan.steps().last(),
+        Some(&machine::Step::Undefine { object: ID.to_owned() })
+    );
+}
+
+#[tokio::test]
+async fn the_machine_drivers_make_and_remove() {
+    makes_a_machine("libvirt", machine::Hypervisor::Qemu, true).await;
+    makes_a_machine("test", machine::Hypervisor::Test, false).await;
+}
+
+#[tokio::test]
+async fn the_network_driver_makes_what_core_takes_for_done() {
+    let compiled = prepare("bridge").await.unwrap();
+    smoke(&compiled, "{}").await.unwrap();
+    let driver = DriverPlugin::<Networks>::start(&compiled, "{}").await.unwrap();
+    let port = network::Port {
+        id: "port-1".to_owned(),
+        link: "syt1".to_owned(),
+        mac: "52:54:00:00:00:01".to_owned(),
+        address: "10.0.0.5".to_owned(),
+        hostname: "web".to_owned(),
+        allow: vec![network::Rule {
+            protocol: network::Protocol::Tcp,
+            first: 22,
+            last: 22,
+            source: "0.0.0.0/0".to_owned(),
+        }],
+        rate_bits: 1_000_000,
+    };
+    let intent = network::Intent {
+        object: ID.to_owned(),
+        name: "net1".to_owned(),
+        goal: Goal::Present,
+        bridge: "syb1".to_owned(),
+        namespace: "sy-1".to_owned(),
+        subnet: "10.0.0.0/24".to_owned(),
+        gateway: "10.0.0.1".to_owned(),
+        nat: true,
+        ports: vec![port],
+    };
+    check_probes::<Networks>(&intent, driver.probes(&intent).await.unwrap()).unwrap();
+    let facts = |found| {
+        [network::Fact::Network(network::NetworkFact {
+            object: ID.to_owned(),
+            found,
+        })]
+    };
+    let steps = driver.plan(&intent, &facts(None)).await.unwrap().unwrap();
+    let plan = check::<Networks>(&intent, &facts(None), steps).unwrap();
+    let mut found = network::FoundNetwork::default();
+    for step in plan.steps().iter().cloned() {
+        match step {
+            network::Step::MakeBridge(settings) => found.bridge = Some(settings),
+            network::Step::MakeGateway(settings) => found.gateway = Some(settings),
+            network::Step::ServeDhcp(settings) => found.dhcp = Some(settings),
+            network::Step::SetNat(settings) => found.nat = Some(settings),
+            network::Step::SetFilter(settings) => found.filter = Some(settings),
+            network::Step::SetRates(settings) => found.rates = Some(settings),
+            network::Step::Remove { .. } => panic!("{plan:?}"),
+        }
+    }
+    let made = facts(Some(found));
+    assert!(Networks::met(&intent, &made).is_some());
+    assert!(driver.plan(&intent, &made).await.unwrap().unwrap().is_empty());
+    let gone = network::Intent {
+        goal: Goal::Absent,
+        ..intent
+    };
+    let steps = driver.plan(&gone, &made).await.unwrap().unwrap();
+    let plan = check::<Networks>(&gone, &made, steps).unwrap();
+    assert_eq!(plan.steps(), [network::Step::Remove { object: ID.to_owned() }]);
 }
