@@ -12,6 +12,9 @@ use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig};
 /// Largest configuration file, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Virtual processors that may be claimed for each processor, in percent.
+pub const OVERCOMMIT_PERCENT: std::ops::RangeInclusive<u32> = 10..=6_400;
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -135,6 +138,25 @@ fn check(config: &AgentConfig) -> Result<(), ConfigError> {
     if config.pools.len() > POOLS_MAX {
         return wrong(format!("{} pools; a node has at most {POOLS_MAX}", config.pools.len()));
     }
+    if let Some(compute) = &config.compute {
+        if !OVERCOMMIT_PERCENT.contains(&compute.cpu_overcommit_percent) {
+            return wrong(format!(
+                "cpu_overcommit_percent = {}, which is not from {} to {}",
+                compute.cpu_overcommit_percent,
+                OVERCOMMIT_PERCENT.start(),
+                OVERCOMMIT_PERCENT.end()
+            ));
+        }
+        if let Some(memory) = compute
+            .memory
+            .as_ref()
+            .filter(|memory| memory.parse::<Bytes>().is_err())
+        {
+            return wrong(format!(
+                "memory = {memory:?} in [compute], which is not a size like 60GiB"
+            ));
+        }
+    }
     let mut names = BTreeSet::new();
     for pool in &config.pools {
         if !names.insert(&pool.name) {
@@ -200,6 +222,12 @@ mod tests {
             ),
             ("\"10GiB\"", "\"10GiB\"\n[programs]\nzfs = \"sbin/zfs\"", "absolute"),
             ("\"10GiB\"", "\"ten\"", "capacity of pool default"),
+            (
+                "\"10GiB\"",
+                "\"10GiB\"\n[compute]\ncpu_overcommit_percent = 9",
+                "cpu_overcommit_percent = 9",
+            ),
+            ("\"10GiB\"", "\"10GiB\"\n[compute]\nmemory = \"much\"", "not a size"),
         ];
         for (from, to, named) in cases {
             let error = load(&GOOD.replace(from, to)).unwrap_err();

@@ -199,9 +199,9 @@ async fn what_can_not_work_is_said_at_the_start() {
     let text = std::fs::read_to_string(folder.path().join("agent.toml")).unwrap();
     for (from, to, said) in [
         (
-            "\"block\", \"image\"",
-            "\"compute\"",
-            "the role compute is not known to this version",
+            "[programs]",
+            "[compute]\nhypervisor = \"xen\"\n[programs]",
+            "unknown variant `xen`",
         ),
         (
             "http://127.0.0.1:1",
