@@ -148,3 +148,55 @@ impl Console {
         let _ = self.output.send(piece.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn input_has_limits_and_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("serial.sock");
+        let console = Console::new(folder.path(), socket.clone());
+        assert_eq!(console.input(vec![0]), Err(InputError::Off));
+        assert_eq!(console.input(vec![0; INPUT_BYTES_MAX + 1]), Err(InputError::TooLong));
+        assert!(console.connect().await.is_err());
+        let listener = UnixListener::bind(&socket).unwrap();
+        console.connect().await.unwrap();
+        console.connect().await.unwrap();
+        let (guest, _) = listener.accept().await.unwrap();
+        // The guest reads nothing: what waits for it is bounded, and so is what the kernel holds.
+        let mut refused = Ok(());
+        for _ in 0..10_000 {
+            refused = console.input(vec![0; INPUT_BYTES_MAX]);
+            if refused.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(refused, Err(InputError::Full));
+        drop((guest, listener));
+        while console.is_connected() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(console.input(vec![0]), Err(InputError::Off));
+    }
+
+    #[tokio::test]
+    async fn a_view_has_no_gap_and_a_slow_one_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let console = Console::new(folder.path(), folder.path().join("serial.sock"));
+        console.said(b"before");
+        let mut view = console.view().unwrap();
+        console.said(b"after");
+        assert_eq!(view.history, b"before");
+        assert_eq!(&*view.output.recv().await.unwrap(), b"after");
+        for _ in 0..=WATCHER_BEHIND {
+            console.said(b"x");
+        }
+        let lost = view.output.recv().await;
+        assert!(matches!(lost, Err(broadcast::error::RecvError::Lagged(1))), "{lost:?}");
+    }
+}

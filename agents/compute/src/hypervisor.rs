@@ -166,3 +166,40 @@ impl Drop for Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        let hypervisor = Hypervisor::start("test:///default".to_owned()).unwrap();
+        let (begin, begun) = oneshot::channel();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let first = hypervisor.clone();
+        let first = tokio::spawn(async move {
+            let hold = move |_: &Connect| {
+                let _ = begin.send(());
+                let _ = held.recv();
+                Ok(())
+            };
+            first.change(hold).await
+        });
+        begun.await.unwrap();
+        let waiting: Vec<_> = (0..QUEUE)
+            .map(|_| {
+                let hypervisor = hypervisor.clone();
+                tokio::spawn(async move { hypervisor.read(|_| Ok(())).await })
+            })
+            .collect();
+        while hypervisor.commands.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(hypervisor.read(|_| Ok(())).await, Err(Error::Busy)));
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        for one in waiting {
+            one.await.unwrap().unwrap();
+        }
+    }
+}

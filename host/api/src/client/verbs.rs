@@ -296,7 +296,7 @@ impl Client {
         self.get(&["v1", "slots"]).await
     }
 
-    /// A slot: `scheduler/volume`, `driver/volume`, `driver/image`.
+    /// A slot: `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`.
     ///
     /// # Errors
     /// When there is none, or nothing was answered.

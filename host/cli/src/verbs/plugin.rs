@@ -57,7 +57,7 @@ pub enum PluginVerb {
     /// Let what served before serve again
     #[command(after_help = "Examples:\n  symphony plugin rollback\n  symphony plugin rollback driver/volume")]
     Rollback {
-        /// Where: scheduler/volume, driver/volume or driver/image
+        /// Where: scheduler/volume, or driver/ and volume, image, machine or network
         #[arg(value_name = "SLOT", default_value = "scheduler/volume")]
         slot: Slot,
     },
@@ -109,7 +109,7 @@ pub struct ActivateArgs {
     /// Name, name@version, digest, or the first 8 or more digits of a digest
     #[arg(value_name = "PLUGIN")]
     plugin: String,
-    /// Where: scheduler/volume, driver/volume or driver/image; what the plugin was made for when not given
+    /// Where: scheduler/volume, or driver/ and volume, image, machine or network; what the plugin was made for when not given
     #[arg(long, value_name = "SLOT")]
     slot: Option<Slot>,
     /// Its configuration: JSON, or @FILE

@@ -111,7 +111,7 @@ async fn a_slot_shows_what_serves_in_it() {
     harness.refused(post(large)).await.at(Code::InvalidArgument, "/config");
     harness.refused(post(json!({}))).await.is(Code::MalformedBody);
     harness
-        .refused(harness.ask(Method::POST, "/v1/slots/driver/network/rollback"))
+        .refused(harness.ask(Method::POST, "/v1/slots/driver/tape/rollback"))
         .await
         .is(Code::NotFound);
     harness.stop().await;
