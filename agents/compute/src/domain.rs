@@ -292,8 +292,8 @@ pub(crate) const fn names(model: DeviceModel) -> &'static str {
 
 fn interface(device: &PortDevice, chipset: Chipset) -> xml::Interface {
     let port = &device.port;
-    // libvirt counts KiB per second; a rate below one of them is one, for 0 would be no limit.
-    let average = (port.rate_bits / 8 / 1024).max(1);
+    // No `<bandwidth>`: the network's filter limits the link, before it is there, and on kernels without the queue that
+    // libvirt would need.
     xml::Interface {
         kind: "bridge",
         mac: xml::Address {
@@ -307,10 +307,6 @@ fn interface(device: &PortDevice, chipset: Chipset) -> xml::Interface {
             (DeviceModel::Virtio, _) => "virtio",
             (DeviceModel::Emulated, Chipset::Q35) => "e1000e",
             (DeviceModel::Emulated, Chipset::Pc) => "e1000",
-        }),
-        bandwidth: (port.rate_bits > 0).then_some(xml::Bandwidth {
-            inbound: xml::Rate { average },
-            outbound: xml::Rate { average },
         }),
         alias: xml::Alias {
             name: port_alias(&port.id),

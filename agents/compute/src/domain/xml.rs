@@ -201,8 +201,6 @@ pub(super) struct Interface {
     pub source: Bridge,
     pub target: Link,
     pub model: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bandwidth: Option<Bandwidth>,
     pub alias: Alias,
 }
 
@@ -231,19 +229,6 @@ pub(super) struct Kind {
     pub kind: Option<&'static str>,
     #[serde(rename = "@model", skip_serializing_if = "Option::is_none")]
     pub model: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Bandwidth {
-    pub inbound: Rate,
-    pub outbound: Rate,
-}
-
-/// In KiB per second, as libvirt counts.
-#[derive(Serialize)]
-pub(super) struct Rate {
-    #[serde(rename = "@average")]
-    pub average: u64,
 }
 
 #[derive(Serialize)]
