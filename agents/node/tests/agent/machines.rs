@@ -286,37 +286,32 @@ async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent()
     assert!(Machines::met(&wanted, &facts).is_some(), "{facts:?}");
     console_says(&folder, &wanted.object, "boots=2").await;
 
-    // And its end: nothing is left.
+    is_gone_when_asked(&mut session, &folder, wanted, &net, &facts).await;
+    agent.end();
+}
+
+/// Ends the machine and its network: nothing is left.
+async fn is_gone_when_asked(
+    session: &mut Session,
+    folder: &Folder,
+    mut wanted: Intent,
+    net: &network::Intent,
+    facts: &[Fact],
+) {
     wanted.goal = Goal::Absent;
-    let ends = vec![
-        Step::Destroy {
-            object: wanted.object.clone(),
-        },
-        Step::Undefine {
-            object: wanted.object.clone(),
-        },
-    ];
-    let facts = machine(&mut session, &wanted, 3, ends, &facts).await;
+    let object = || wanted.object.clone();
+    let ends = vec![Step::Destroy { object: object() }, Step::Undefine { object: object() }];
+    let facts = machine(session, &wanted, 3, ends, facts).await;
     assert_eq!(Machines::met(&wanted, &facts), Some(None), "{facts:?}");
     let gone = network::Intent {
         goal: Goal::Absent,
         ..net.clone()
     };
-    network(
-        &mut session,
-        &gone,
-        2,
-        vec![network::Step::Remove {
-            object: gone.object.clone(),
-        }],
-    )
-    .await;
+    let object = gone.object.clone();
+    network(session, &gone, 2, vec![network::Step::Remove { object }]).await;
     for link in [&net.bridge, &wanted.ports[0].link] {
-        assert!(
-            !std::path::Path::new("/sys/class/net").join(link).exists(),
-            "{link} is left"
-        );
+        let path = std::path::Path::new("/sys/class/net").join(link);
+        assert!(!path.exists(), "{link} is left");
     }
     assert_eq!(std::fs::read_dir(folder.path().join("machines")).unwrap().count(), 0);
-    agent.end();
 }
