@@ -21,6 +21,15 @@ pub enum ToManager {
     Progress(Progress),
     /// The end of a call.
     Answer(Answer),
+    /// Something happened to an object by itself: a machine ended. May be dropped on the way; the manager looks again.
+    Noticed(Notice),
+}
+
+/// What something happened to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Kind and id, as in a call: `machine/ID`.
+    pub object: String,
 }
 
 /// From the manager.

@@ -20,11 +20,11 @@ pub mod data;
 pub mod frame;
 pub mod work;
 
-pub use frame::{Answer, Heartbeat, Hello, Progress, ToAgent, ToManager, Welcome};
+pub use frame::{Answer, Heartbeat, Hello, Notice, Progress, ToAgent, ToManager, Welcome};
 pub use work::{Call, Failure, FailureKind, ImageLocation, Outcome, Seen, StepDone, Task, Work};
 
 /// The version of this protocol. Manager and agent must have the same; the next one will serve two.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// The path of the session.
 pub const SESSION_PATH: &str = "/agent/v1/session";
 /// Longest frame, in bytes with its line end.

@@ -1,8 +1,10 @@
 //! From the records of the core to the objects on the wire. Never the other way: input is checked where it comes in.
 
+mod machine;
 mod placement;
 mod resource;
 
+pub use machine::{machine, network};
 pub use placement::{decider, explanation_of_decision, verdict, verdicts};
 pub use resource::{event, image, node, plugin, service, slot, volume};
 

@@ -69,6 +69,16 @@ codes! {
     Conflict = "conflict", 409, 4, "In conflict with the present state";
     /// Volumes were made from the image.
     ImageInUse = "image_in_use", 409, 4, "The image is in use";
+    /// Another machine has the volume, or the machine needs it.
+    VolumeInUse = "volume_in_use", 409, 4, "The volume is in use";
+    /// Machines are connected to the network.
+    NetworkInUse = "network_in_use", 409, 4, "The network is in use";
+    /// All its addresses are given out.
+    NetworkFull = "network_full", 409, 4, "The network is full";
+    /// Another network of the project has addresses of it.
+    SubnetOverlaps = "subnet_overlaps", 409, 4, "The subnet overlaps with another";
+    /// It takes that only while it is off, or only while it runs.
+    WrongPower = "wrong_power", 409, 4, "Not in this state of power";
     /// No node takes it; `verdicts` says why, node by node.
     Unplaceable = "unplaceable", 409, 5, "No node takes it";
     /// Something of it is still there.

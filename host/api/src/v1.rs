@@ -2,6 +2,8 @@
 
 mod event;
 mod image;
+mod machine;
+mod network;
 mod node;
 mod object;
 mod placement;
@@ -12,9 +14,20 @@ mod watch;
 
 pub use event::{Event, Severity, Subject};
 pub use image::{Image, ImageFormat, ImagePhase, ImageSpec, ImageStatus};
-pub use node::{Node, NodePool, NodeService, NodeSpec, NodeStatus, PatchNode, PatchNodeSpec, Service, ServiceStatus};
+pub use machine::{
+    AttachVolume, CpuMode, CreateMachine, CreateMachineSpec, Exit, Machine, MachinePhase, MachinePlacement,
+    MachineSpec, MachineStatus, MachineVolume, PatchMachine, PatchMachineSpec, Port, Power, RestartPolicy, VolumesThen,
+    WantedPort, WantedVolume, Wishes,
+};
+pub use network::{CreateNetwork, CreateNetworkSpec, Network, NetworkSpec, NetworkStatus};
+pub use node::{
+    Node, NodeCompute, NodePool, NodeService, NodeSpec, NodeStatus, PatchNode, PatchNodeSpec, Service, ServiceStatus,
+};
 pub use object::{Condition, Kind, Labels, List, Metadata, Truth};
-pub use placement::{AsOf, Decider, Explanation, Outcome, Placement, Preview, ScorePart, Verdict};
+pub use placement::{
+    AsOf, Decider, Explanation, MachineExplanation, MachinePreview, Outcome, Part, Placement, PlannedStep, Preview,
+    ScorePart, Verdict,
+};
 pub use plugin::{Activate, Plugin, Slot};
 pub use size::Size;
 pub use volume::{

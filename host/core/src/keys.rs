@@ -3,20 +3,30 @@
 //! ```text
 //! v1/volume/PROJECT/NAME        v1/volume-id/ID        v1/decision/VOLUME-ID     v1/image-use/DIGEST/VOLUME-ID
 //! v1/image/PROJECT/NAME         v1/image-id/ID         v1/blob-use/DIGEST/IMAGE-ID
+//! v1/machine/PROJECT/NAME       v1/machine-id/ID       v1/machine-decision/MACHINE-ID
+//! v1/network/PROJECT/NAME       v1/network-id/ID       v1/network-segment/NETWORK-ID/NODE
+//! v1/address/NETWORK-ID/ADDRESS v1/mac/MAC             v1/subnets/PROJECT
 //! v1/node/NAME                  v1/ledger/NODE         v1/event/ID
 //! v1/plugin/DIGEST              v1/activation/SLOT     v1/idempotency/PROJECT/KEY-HASH
 //! v1/cluster                    v1/leader              v1/manager/NAME
 //! ```
 
 use crate::digest::Digest;
-use crate::id::{EventId, ImageId, VolumeId};
+use crate::id::{EventId, ImageId, MachineId, NetworkId, VolumeId};
 use crate::name::Name;
+use crate::network::{Address, Mac};
 use crate::plugin::Slot;
 
 /// All volumes.
 pub const VOLUMES: &str = "v1/volume/";
 /// All images.
 pub const IMAGES: &str = "v1/image/";
+/// All machines.
+pub const MACHINES: &str = "v1/machine/";
+/// All networks.
+pub const NETWORKS: &str = "v1/network/";
+/// All marks of networks that may have parts on a node.
+pub const SEGMENTS: &str = "v1/network-segment/";
 /// All nodes.
 pub const NODES: &str = "v1/node/";
 /// All ledgers.
@@ -98,6 +108,78 @@ pub fn blob_use(digest: &Digest, image: ImageId) -> String {
 #[must_use]
 pub fn blob_uses(digest: &Digest) -> String {
     format!("v1/blob-use/{}/", digest.hex())
+}
+
+/// A machine's.
+#[must_use]
+pub fn machine(project: &Name, name: &Name) -> String {
+    format!("{MACHINES}{project}/{name}")
+}
+
+/// All machines of a project.
+#[must_use]
+pub fn machines_of(project: &Name) -> String {
+    format!("{MACHINES}{project}/")
+}
+
+/// From a machine's id to its key.
+#[must_use]
+pub fn machine_id(id: MachineId) -> String {
+    format!("v1/machine-id/{id}")
+}
+
+/// Why a machine was placed where it is.
+#[must_use]
+pub fn machine_decision(id: MachineId) -> String {
+    format!("v1/machine-decision/{id}")
+}
+
+/// A network's.
+#[must_use]
+pub fn network(project: &Name, name: &Name) -> String {
+    format!("{NETWORKS}{project}/{name}")
+}
+
+/// All networks of a project.
+#[must_use]
+pub fn networks_of(project: &Name) -> String {
+    format!("{NETWORKS}{project}/")
+}
+
+/// From a network's id to its key.
+#[must_use]
+pub fn network_id(id: NetworkId) -> String {
+    format!("v1/network-id/{id}")
+}
+
+/// Written with every network that a project gets: two that overlap can't be made at the same time.
+#[must_use]
+pub fn subnets(project: &Name) -> String {
+    format!("v1/subnets/{project}")
+}
+
+/// Marks that a node may have parts of a network: written before the first of them is made, taken away after the last.
+#[must_use]
+pub fn segment(network: NetworkId, node: &Name) -> String {
+    format!("{SEGMENTS}{network}/{node}")
+}
+
+/// Who has an address of a network: the port's id.
+#[must_use]
+pub fn address(network: NetworkId, address: Address) -> String {
+    format!("{}{address}", addresses_of(network))
+}
+
+/// All addresses of a network that somebody has.
+#[must_use]
+pub fn addresses_of(network: NetworkId) -> String {
+    format!("v1/address/{network}/")
+}
+
+/// Who has a MAC: the port's id.
+#[must_use]
+pub fn mac(mac: Mac) -> String {
+    format!("v1/mac/{mac}")
 }
 
 /// A node's.

@@ -13,6 +13,7 @@ use crate::condition::Conditions;
 use crate::counter::Generation;
 use crate::id::NetworkId;
 use crate::meta::Meta;
+use crate::name::Name;
 use crate::plan::network::Protocol;
 
 pub use addresses::{Address, Subnet, SubnetError};
@@ -49,6 +50,15 @@ pub struct NetworkStatus {
     /// The details.
     #[serde(default)]
     pub conditions: Conditions,
+}
+
+/// Marks that a node may have parts of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The network.
+    pub network: NetworkId,
+    /// The node.
+    pub node: Name,
 }
 
 /// The address of a link: `52:54:00:12:34:56`. Ours all begin with `52:54:00`.

@@ -14,7 +14,7 @@ use crate::Timestamp;
 use crate::condition::Conditions;
 use crate::counter::{Generation, Revision};
 use crate::digest::Digest;
-use crate::id::VolumeId;
+use crate::id::{MachineId, VolumeId};
 use crate::image::Format;
 use crate::labels::Labels;
 use crate::meta::Meta;
@@ -32,8 +32,20 @@ pub struct Volume {
     /// Where it goes, with the capacity that is reserved there. Set once, by the place loop alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// The machine that has it. While it has one, no other can take it, and it is placed together with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Holder>,
     /// What was seen.
     pub status: VolumeStatus,
+}
+
+/// The machine that has a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The machine.
+    pub id: MachineId,
+    /// Its name; it is in the volume's project.
+    pub name: Name,
 }
 
 /// What is wanted of a volume.
@@ -162,10 +174,10 @@ impl VolumeStatus {
 }
 
 impl Volume {
-    /// Whether it waits for a placement.
+    /// Whether it waits for a placement of its own: one that a machine has is placed with the machine.
     #[must_use]
     pub fn wants_placement(&self) -> bool {
-        self.placement.is_none() && !self.meta.is_deleting()
+        self.placement.is_none() && self.machine.is_none() && !self.meta.is_deleting()
     }
 
     /// Whether its node has nothing left to do for it, as far as was seen.

@@ -33,6 +33,7 @@ pub fn volume(volume: &core::volume::Volume, revision: u64) -> v1::Volume {
             observed_generation: volume.status.observed_generation.0,
             size_bytes: volume.status.size_bytes,
             placement: volume.placement.as_ref().map(placement::placement),
+            machine: volume.machine.as_ref().map(|holder| holder.name.to_string()),
             conditions: conditions(&volume.status.conditions),
         },
     }
@@ -118,6 +119,11 @@ pub fn node(node: &core::node::Node, ledger: Option<&Ledger>, revision: u64) -> 
                 })
                 .collect(),
             pools: node.status.pools.iter().map(pool).collect(),
+            compute: node
+                .status
+                .compute
+                .as_ref()
+                .map(|have| super::machine::compute(have, ledger)),
         },
     }
 }

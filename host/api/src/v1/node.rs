@@ -43,6 +43,28 @@ pub struct NodeStatus {
     pub services: Vec<NodeService>,
     /// Where it keeps volumes.
     pub pools: Vec<NodePool>,
+    /// What it has for machines; absent where it runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<NodeCompute>,
+}
+
+/// What a node has for machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeCompute {
+    /// `kvm`, `qemu` or `test`.
+    pub hypervisor: String,
+    /// Its processors.
+    pub cpus: u32,
+    /// Virtual processors that may be claimed.
+    pub cpus_claimable: u64,
+    /// Virtual processors that are claimed.
+    pub cpus_claimed: u64,
+    /// Memory that may be claimed, in bytes.
+    pub memory_bytes: u64,
+    /// Memory that is claimed, in bytes.
+    pub memory_claimed_bytes: u64,
+    /// Machines that are placed there.
+    pub machines: u64,
 }
 
 /// One role of a node.

@@ -18,6 +18,10 @@ pub enum Kind {
     Volume,
     /// A disk image.
     Image,
+    /// A virtual machine.
+    Machine,
+    /// A virtual network.
+    Network,
     /// A server.
     Node,
     /// A component.
@@ -37,6 +41,8 @@ impl Kind {
         match self {
             Self::Volume => "volume",
             Self::Image => "image",
+            Self::Machine => "machine",
+            Self::Network => "network",
             Self::Node => "node",
             Self::Plugin => "plugin",
             Self::Slot => "slot",
@@ -51,6 +57,8 @@ impl Kind {
         match self {
             Self::Volume => "volumes",
             Self::Image => "images",
+            Self::Machine => "machines",
+            Self::Network => "networks",
             Self::Node => "nodes",
             Self::Plugin => "plugins",
             Self::Slot => "slots",

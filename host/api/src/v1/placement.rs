@@ -131,6 +131,67 @@ pub struct Explanation {
     pub revision: u64,
 }
 
+/// Where a machine would go with all that belongs to it: the answer to a dry run. Nothing is reserved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MachinePreview {
+    /// The node, with the pool that its new volumes go to.
+    #[serde(flatten)]
+    pub placement: Preview,
+    /// Its volumes and ports.
+    pub parts: Vec<Part>,
+    /// What the agent of the node will do first, in order: those that follow depend on what is found there then.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// Why a machine is where it is, or nowhere, and how each of its parts is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MachineExplanation {
+    /// The machine's name.
+    pub machine: String,
+    /// Its id.
+    pub machine_id: Uuid,
+    /// Whether this is what counted when it was placed, or what would count now.
+    pub as_of: AsOf,
+    /// Who decided.
+    pub decided_by: Decider,
+    /// The node that was chosen; absent when none takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The score that the policy gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+    /// Every candidate's outcome.
+    pub verdicts: Vec<Verdict>,
+    /// Its volumes and ports.
+    pub parts: Vec<Part>,
+    /// The store's counter that it is about.
+    pub revision: u64,
+}
+
+/// A volume or a port of a machine, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Part {
+    /// `volume` or `port`.
+    pub kind: String,
+    /// The volume's or the network's name.
+    pub name: String,
+    /// `new`, or what it is going through.
+    pub state: String,
+    /// One line for a person.
+    pub detail: String,
+}
+
+/// One thing that an agent would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedStep {
+    /// `volume`, `network` or `machine`.
+    pub kind: String,
+    /// The name of what it is done for.
+    pub name: String,
+    /// What, in a word.
+    pub action: String,
+}
+
 /// The moment that an explanation is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

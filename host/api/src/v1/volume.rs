@@ -95,6 +95,9 @@ pub struct VolumeStatus {
     /// Where it is, or is being made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// Name of the machine that has it; no other can take it meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// The details.
     #[serde(default)]
     pub conditions: Vec<Condition>,

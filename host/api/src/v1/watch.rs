@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Event, Image, Kind, Node, Plugin, Slot, Volume};
+use super::{Event, Image, Kind, Machine, Network, Node, Plugin, Slot, Volume};
 
 /// An object of any kind: `{"kind": …, "object": …}`, the data of a watch's events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -18,6 +18,10 @@ pub enum Object {
     Node(Node),
     /// A plugin.
     Plugin(Plugin),
+    /// A machine.
+    Machine(Box<Machine>),
+    /// A network.
+    Network(Network),
     /// A slot.
     Slot(Slot),
     /// An event.
@@ -33,6 +37,8 @@ impl Object {
             Self::Image(_) => Kind::Image,
             Self::Node(_) => Kind::Node,
             Self::Plugin(_) => Kind::Plugin,
+            Self::Machine(_) => Kind::Machine,
+            Self::Network(_) => Kind::Network,
             Self::Slot(_) => Kind::Slot,
             Self::Event(_) => Kind::Event,
         }
@@ -46,6 +52,8 @@ impl Object {
             Self::Image(image) => image.meta.revision,
             Self::Node(node) => node.meta.revision,
             Self::Plugin(plugin) => plugin.revision,
+            Self::Machine(machine) => machine.meta.revision,
+            Self::Network(network) => network.meta.revision,
             Self::Slot(slot) => slot.revision,
             Self::Event(event) => event.revision,
         }

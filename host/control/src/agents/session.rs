@@ -136,7 +136,7 @@ impl Inbox {
                     sender.send_replace(Some(progress));
                 }
             }
-            ToManager::Heartbeat(_) | ToManager::Hello(_) => {}
+            ToManager::Heartbeat(_) | ToManager::Hello(_) | ToManager::Noticed(_) => {}
         }
     }
 }

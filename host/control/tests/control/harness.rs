@@ -89,6 +89,7 @@ impl Loops {
             meta,
             spec,
             placement: None,
+            machine: None,
             status: VolumeStatus::pending(),
         };
         self.put(&volume).await;

@@ -96,6 +96,7 @@ impl<'a> Wanted<'a> {
             meta,
             spec,
             placement: None,
+            machine: None,
             status: VolumeStatus::pending(),
         };
         let image = image.map(|image| (keys::image(project, &image.value.meta.name), image.revision));

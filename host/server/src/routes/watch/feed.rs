@@ -8,6 +8,8 @@ use symphony_api::{Problem, convert};
 use symphony_core::digest::Digest;
 use symphony_core::event::Event as EventRecord;
 use symphony_core::image::Image;
+use symphony_core::machine::Machine;
+use symphony_core::network::Network;
 use symphony_core::node::Node;
 use symphony_core::place::Ledger;
 use symphony_core::plugin::{Activation, Plugin};
@@ -183,6 +185,14 @@ impl Feed {
             }
             Kind::Image => Some(Object::Image(convert::image(
                 &record::decode::<Image>(&kv.value)?,
+                revision,
+            ))),
+            Kind::Machine => {
+                let machine = record::decode::<Machine>(&kv.value)?;
+                Some(Object::Machine(Box::new(convert::machine(&machine, revision))))
+            }
+            Kind::Network => Some(Object::Network(convert::network(
+                &record::decode::<Network>(&kv.value)?,
                 revision,
             ))),
             Kind::Node => {

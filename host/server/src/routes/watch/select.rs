@@ -8,9 +8,11 @@ use symphony_core::name::Name;
 use crate::failure::{Answer, Failure};
 
 /// What can be watched, and where it is.
-const WATCHED: [(Kind, &str); 6] = [
+const WATCHED: [(Kind, &str); 8] = [
     (Kind::Volume, keys::VOLUMES),
     (Kind::Image, keys::IMAGES),
+    (Kind::Machine, keys::MACHINES),
+    (Kind::Network, keys::NETWORKS),
     (Kind::Node, keys::NODES),
     (Kind::Plugin, keys::PLUGINS),
     (Kind::Slot, keys::ACTIVATIONS),
@@ -43,10 +45,7 @@ impl Selection {
             .iter()
             .filter(|(kind, _)| self.kinds.contains(kind))
             .map(|(kind, prefix)| {
-                let own = self
-                    .project
-                    .as_ref()
-                    .filter(|_| matches!(kind, Kind::Volume | Kind::Image));
+                let own = self.project.as_ref().filter(|_| is_of_tenant(*kind));
                 (
                     *kind,
                     own.map_or_else(|| (*prefix).to_owned(), |project| format!("{prefix}{project}/")),
@@ -58,7 +57,7 @@ impl Selection {
     pub(super) fn kind_of(&self, key: &str) -> Option<Kind> {
         let (kind, prefix) = WATCHED.iter().find(|(_, prefix)| key.starts_with(prefix))?;
         let rest = &key[prefix.len()..];
-        let of_tenant = matches!(kind, Kind::Volume | Kind::Image);
+        let of_tenant = is_of_tenant(*kind);
         let own = self
             .project
             .as_ref()
@@ -73,6 +72,11 @@ impl Selection {
             _ => true,
         }
     }
+}
+
+/// Whether things of this kind belong to a project.
+const fn is_of_tenant(kind: Kind) -> bool {
+    matches!(kind, Kind::Volume | Kind::Image | Kind::Machine | Kind::Network)
 }
 
 fn kind(text: &str) -> Answer<Kind> {
