@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::condition::Conditions;
-use crate::counter::Generation;
+use crate::counter::{Generation, Revision};
 use crate::id::{MachineId, NetworkId, PortId, VolumeId};
 use crate::labels::Labels;
 use crate::meta::Meta;
 use crate::name::Name;
 use crate::network::{Address, Mac, Rule};
+use crate::place::Verdict;
 use crate::plan::machine::{CpuMode, Exit, Power};
 use crate::quantity::Bytes;
 use crate::volume::Decider;
@@ -240,6 +241,19 @@ pub struct MachinePlacement {
     pub decided_at: Timestamp,
 }
 
+/// Why a machine went where it went: kept beside it, written in the same transaction as the placement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachineDecision {
+    /// The placement that it explains.
+    pub placement: MachinePlacement,
+    /// The pool that its new volumes went to.
+    pub pool: Name,
+    /// The store's revision that the decision was made on.
+    pub revision: Revision,
+    /// Every candidate's outcome, in candidate order; at most [`crate::volume::VERDICTS_KEPT_MAX`], else empty.
+    pub verdicts: Vec<Verdict>,
+}
+
 /// What a machine is going through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -279,9 +293,59 @@ pub struct MachineStatus {
     /// How it came to be off, when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// What was taken from it and may still be attached on its node; given back once the node shows that it is not.
+    #[serde(default, skip_serializing_if = "Leaving::is_empty")]
+    pub leaving: Leaving,
     /// The details.
     #[serde(default)]
     pub conditions: Conditions,
+}
+
+/// What was taken from a machine, until its node has let go of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// Volumes: no other machine can have them yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Attachment>,
+    /// Ports: their addresses are not given out yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+}
+
+impl Leaving {
+    /// Whether there is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.volumes.is_empty() && self.ports.is_empty()
+    }
+}
+
+impl Machine {
+    /// Whether it waits for a placement.
+    #[must_use]
+    pub const fn wants_placement(&self) -> bool {
+        self.placement.is_none() && !self.meta.is_deleting()
+    }
+
+    /// Whether its node has nothing to do for it but to be looked at now and then, as far as was seen.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let seen = self.status.observed_generation == self.meta.generation && self.status.leaving.is_empty();
+        let rests = matches!(
+            self.status.phase,
+            MachinePhase::Running | MachinePhase::Stopped | MachinePhase::BackOff | MachinePhase::Failed
+        );
+        seen && rests && !self.meta.is_deleting()
+    }
+
+    /// Whether its node may have something of it: then it is seen to before its volumes are asked for.
+    #[must_use]
+    pub const fn was_started(&self) -> bool {
+        !matches!(
+            self.status.phase,
+            MachinePhase::Pending | MachinePhase::Unplaceable | MachinePhase::Preparing
+        )
+    }
 }
 
 impl MachineStatus {
@@ -293,6 +357,7 @@ impl MachineStatus {
             observed_generation: Generation(0),
             history: life::History::default(),
             exit: None,
+            leaving: Leaving::default(),
             conditions: Conditions::default(),
         }
     }

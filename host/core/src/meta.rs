@@ -44,7 +44,7 @@ impl<Id> Meta<Id> {
 
     /// Whether someone asked to delete it.
     #[must_use]
-    pub fn is_deleting(&self) -> bool {
+    pub const fn is_deleting(&self) -> bool {
         self.deleting_since.is_some()
     }
 }

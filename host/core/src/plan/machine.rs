@@ -1,6 +1,9 @@
 //! Machines: the intent, the facts and the steps of `wit/machine-driver.wit`, and the check on a plan.
 
 mod check;
+mod intent;
+
+pub use intent::{Parts, SHUTDOWN_MS};
 
 use serde::{Deserialize, Serialize};
 

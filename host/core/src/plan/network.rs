@@ -1,5 +1,7 @@
 //! Networks: the intent, the facts and the steps of `wit/network-driver.wit`, and the check on a plan.
 
+mod intent;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::Slot;
