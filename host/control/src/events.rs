@@ -6,7 +6,10 @@ use symphony_core::condition::MESSAGE_BYTES_MAX;
 use symphony_core::event::{Event, Severity, Subject};
 use symphony_core::id::EventId;
 use symphony_core::image::Image;
+use symphony_core::machine::Machine;
+use symphony_core::meta::Meta;
 use symphony_core::name::Name;
+use symphony_core::network::Network;
 use symphony_core::plugin::Slot;
 use symphony_core::volume::Volume;
 
@@ -33,24 +36,30 @@ pub(crate) fn with(mut event: Event, key: &str, value: impl ToString) -> Event {
     event
 }
 
-pub(crate) fn about_volume(volume: &Volume) -> Subject {
-    let meta = &volume.meta;
+/// A tenant's resource as the subject of an event.
+fn about<Id: std::fmt::Display>(kind: &str, meta: &Meta<Id>) -> Subject {
     Subject {
-        kind: "volume".to_owned(),
+        kind: kind.to_owned(),
         project: Some(meta.project.clone()),
         name: meta.name.to_string(),
         id: meta.id.to_string(),
     }
 }
 
+pub(crate) fn about_volume(volume: &Volume) -> Subject {
+    about("volume", &volume.meta)
+}
+
 pub(crate) fn about_image(image: &Image) -> Subject {
-    let meta = &image.meta;
-    Subject {
-        kind: "image".to_owned(),
-        project: Some(meta.project.clone()),
-        name: meta.name.to_string(),
-        id: meta.id.to_string(),
-    }
+    about("image", &image.meta)
+}
+
+pub(crate) fn about_machine(machine: &Machine) -> Subject {
+    about("machine", &machine.meta)
+}
+
+pub(crate) fn about_network(network: &Network) -> Subject {
+    about("network", &network.meta)
 }
 
 pub(crate) fn about_node(name: &Name) -> Subject {

@@ -2,6 +2,7 @@
 
 use symphony_core::counter::Revision;
 use symphony_core::keys;
+use symphony_core::machine::{Machine, MachineDecision};
 use symphony_core::place::check::Bookings;
 use symphony_core::place::{Removed, Request, Verdict};
 use symphony_core::record;
@@ -9,7 +10,8 @@ use symphony_core::volume::{Decider, Decision, Volume};
 
 use crate::control::{Control, ControlError};
 use crate::place::round::{self, Round};
-use crate::place::table;
+use crate::place::{table, wanted};
+use crate::preview::{self, PlannedStep};
 
 /// What a policy would decide.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,15 @@ pub struct Chosen {
     pub pool: String,
     /// Its score.
     pub score: f32,
+}
+
+/// What would become of a machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MachinePreview {
+    /// Where it would go with its volumes.
+    pub preview: Preview,
+    /// What the agent of that node would be asked to do first; none when nothing fits.
+    pub steps: Vec<PlannedStep>,
 }
 
 /// Which moment an explanation is of.
@@ -95,6 +106,61 @@ impl Control {
             removed,
             revision: candidates.revision(),
         })
+    }
+
+    /// Decides for a machine that is not on record, with volumes of its own that are not either, without writing anything.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for a manager that does not lead.
+    pub async fn preview_machine(&self, machine: &Machine, new: &[Volume]) -> Result<MachinePreview, ControlError> {
+        let request = self.machine_request(machine, new);
+        let preview = self.preview(request).await?;
+        let steps = match &preview.chosen {
+            Some(chosen) => preview::steps(self, machine, new, chosen).await,
+            None => Vec::new(),
+        };
+        Ok(MachinePreview { preview, steps })
+    }
+
+    /// Says why a machine is where it is; for one without a place, why it is not placed now.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn explain_machine(&self, machine: &Machine) -> Result<Explanation, ControlError> {
+        let key = keys::machine_decision(machine.meta.id);
+        let kept = self.store().get(&key.into(), None).await?;
+        let kept: Option<MachineDecision> = kept.map(|kv| record::decode(&kv.value)).transpose()?;
+        let Some(kept) = kept else {
+            let preview = self.preview(self.machine_request(machine, &[])).await?;
+            return Ok(Explanation {
+                preview,
+                as_of: AsOf::Now,
+            });
+        };
+        let chosen = Some(Chosen {
+            node: kept.placement.node.to_string(),
+            pool: kept.pool.to_string(),
+            score: kept.placement.score,
+        });
+        let mut preview = Preview {
+            decided_by: kept.placement.decided_by,
+            chosen,
+            verdicts: kept.verdicts,
+            removed: Vec::new(),
+            revision: kept.revision,
+        };
+        let mut as_of = AsOf::Decision;
+        if preview.verdicts.is_empty() {
+            let now = self.preview(self.machine_request(machine, &[])).await?;
+            preview.verdicts = now.verdicts;
+            preview.revision = now.revision;
+            as_of = AsOf::Now;
+        }
+        Ok(Explanation { preview, as_of })
+    }
+
+    fn machine_request(&self, machine: &Machine, new: &[Volume]) -> Request {
+        wanted::request_of(&self.view().read(), machine, new)
     }
 
     /// Says why a volume is where it is; for one without a place, why it is not placed now.

@@ -30,11 +30,13 @@ mod explain;
 mod metrics;
 mod place;
 pub mod plugins;
+mod preview;
 mod reconcile;
 mod view;
 mod write;
 
 pub use control::{Control, ControlConfig, ControlError, StartError};
 pub use election::{Election, ElectionError, Leadership, Sole};
-pub use explain::{AsOf, Chosen, Explanation, Preview};
+pub use explain::{AsOf, Chosen, Explanation, MachinePreview, Preview};
+pub use preview::PlannedStep;
 pub use view::{Stored, View};

@@ -5,28 +5,26 @@
 
 mod commit;
 pub(crate) mod round;
+pub(crate) mod wanted;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use symphony_core::counter::Generation;
-use symphony_core::id::VolumeId;
 use symphony_core::place::{Candidates, Request};
-use symphony_core::volume::Volume;
 use symphony_store::Revision;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::metrics::{ByDecider, Metrics};
 use crate::plugins::Slots;
-use crate::view::{State, Stored, View};
+use crate::view::{State, View};
 use crate::write::{WriteError, Writer};
 
 use commit::Batch;
 use round::Round;
+use wanted::Wanted;
 
-/// Most requests decided and committed at once: with three records each they fit one transaction of 128 operations.
-pub(crate) const BATCH_MAX: usize = 30;
 /// A pass happens at least this often, whatever woke it.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait after the store failed.
@@ -41,7 +39,7 @@ pub(crate) struct PlaceLoop {
     candidates: Candidates,
     built_at: Option<Revision>,
     /// What found no place, and on which state of capacity and policy that was.
-    waiting: HashMap<VolumeId, Evaluated>,
+    waiting: HashMap<Uuid, Evaluated>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,29 +114,29 @@ impl PlaceLoop {
 
     async fn pass(&mut self) -> Result<Passed, WriteError> {
         let policy = self.slots.generation();
-        let (candidates, capacity, volumes) = self.look(policy);
-        if volumes.is_empty() {
+        let (candidates, capacity, wanted) = self.look(policy);
+        if wanted.is_empty() {
             return Ok(Passed::Idle);
         }
         symphony_crash::point("control.place.before_decision");
-        let (growing, new): (Vec<_>, Vec<_>) = volumes.into_iter().partition(|volume| volume.value.placement.is_some());
-        let requests: Vec<Request> = new.iter().map(|volume| Request::of(&volume.value)).collect();
+        let (new, growing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.request.is_some());
+        let requests: Vec<Request> = new.iter().filter_map(|wanted| wanted.request.clone()).collect();
         let started = std::time::Instant::now();
         let round = Round::decide(&self.slots, &candidates, requests).await;
         self.metrics.place_seconds.observe(started.elapsed().as_secs_f64());
-        for volume in new.iter().chain(&growing) {
+        for wanted in new.iter().chain(&growing) {
             let evaluated = Evaluated {
-                spec: volume.value.meta.generation,
+                spec: wanted.generation(),
                 capacity,
                 policy,
             };
-            self.waiting.insert(volume.value.meta.id, evaluated);
+            self.waiting.insert(wanted.id(), evaluated);
         }
         let passed = self.write(&candidates, &new, &growing, &round).await;
         if passed.is_err() {
             // Whatever was decided did not happen.
-            for volume in new.iter().chain(&growing) {
-                self.waiting.remove(&volume.value.meta.id);
+            for wanted in new.iter().chain(&growing) {
+                self.waiting.remove(&wanted.id());
             }
         }
         passed
@@ -148,8 +146,8 @@ impl PlaceLoop {
     async fn write(
         &self,
         candidates: &Candidates,
-        new: &[Arc<Stored<Volume>>],
-        growing: &[Arc<Stored<Volume>>],
+        new: &[Wanted],
+        growing: &[Wanted],
         round: &Round,
     ) -> Result<Passed, WriteError> {
         let batch = Batch::build(&self.view.read(), candidates, new, growing, round)?;
@@ -167,7 +165,7 @@ impl PlaceLoop {
     }
 
     /// What is to be decided now, oldest first, and the table to decide on.
-    fn look(&mut self, policy: u64) -> (Candidates, Revision, Vec<Arc<Stored<Volume>>>) {
+    fn look(&mut self, policy: u64) -> (Candidates, Revision, Vec<Wanted>) {
         let state = self.view.read();
         if self.built_at != Some(state.capacity) {
             self.candidates = table(&state, Some(&self.candidates));
@@ -176,21 +174,17 @@ impl PlaceLoop {
         let capacity = state.capacity;
         self.waiting
             .retain(|_, seen| seen.capacity == capacity && seen.policy == policy);
-        let seen = |volume: &Volume| {
+        let mut all = wanted::all(&state);
+        all.retain(|wanted| {
             self.waiting
-                .get(&volume.meta.id)
-                .is_some_and(|seen| seen.spec == volume.meta.generation)
-        };
-        let mut volumes: Vec<Arc<Stored<Volume>>> = state
-            .unplaced
-            .iter()
-            .filter_map(|key| state.volumes.get(key))
-            .filter(|volume| !seen(&volume.value))
-            .cloned()
-            .collect();
-        volumes.sort_by_key(|volume| volume.value.meta.id);
-        volumes.truncate(BATCH_MAX);
-        (self.candidates.clone(), capacity, volumes)
+                .get(&wanted.id())
+                .is_none_or(|seen| seen.spec != wanted.generation())
+        });
+        let apart = self
+            .slots
+            .scheduler()
+            .is_some_and(|scheduler| !scheduler.places_machines());
+        (self.candidates.clone(), capacity, wanted::batch(all, apart))
     }
 }
 

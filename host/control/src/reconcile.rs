@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::Agents;
 use crate::metrics::Metrics;
 use crate::plugins::Slots;
-use crate::view::{Stored, View, VolumeKey};
+use crate::view::{ResourceKey, Stored, View};
 use crate::write::Writer;
 
 use outcome::PassError;
@@ -63,14 +63,14 @@ pub(crate) struct Context {
 /// What passes are about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
-    Volume(VolumeKey),
-    Image(VolumeKey, Digest),
+    Volume(ResourceKey),
+    Image(ResourceKey, Digest),
 }
 
 /// What is never worked on twice at once: a volume, or an image's bytes, whichever images name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Lane {
-    Volume(VolumeKey),
+    Volume(ResourceKey),
     Bytes(Digest),
 }
 
@@ -173,7 +173,7 @@ impl Reconciler {
                 .is_some_and(|pause| pause.spec == spec && pause.until > now);
             !paused && !self.running.contains(&subject.lane())
         };
-        let volumes = state.unsettled.iter().filter_map(|key| {
+        let volumes = state.waiting.volumes.iter().filter_map(|key| {
             let volume = state.volumes.get(key)?;
             let claimed = volume
                 .value

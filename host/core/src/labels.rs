@@ -52,6 +52,14 @@ impl Labels {
         }
     }
 
+    /// Adds the labels of another set that are not here yet. More than [`LABELS_MAX`] are possible then: what is asked for
+    /// together may be more than one resource has.
+    pub fn extend(&mut self, other: &Self) {
+        for (key, value) in other.iter() {
+            self.0.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -34,7 +34,15 @@ impl Round {
     /// Decides for all requests; those before are booked for those after. Never fails: whatever a plugin does, the
     /// built-in policy can decide.
     pub(crate) async fn decide(slots: &Slots, candidates: &Candidates, requests: Vec<Request>) -> Self {
-        let scheduler = slots.scheduler();
+        let for_machines = requests.iter().any(Request::is_for_machine);
+        let serving = slots.scheduler();
+        let scheduler = serving
+            .clone()
+            .filter(|scheduler| !for_machines || scheduler.places_machines());
+        let passed_over = match (&serving, &scheduler) {
+            (Some(serving), None) => Some(format!("{} does not look at processors", serving.decider.name)),
+            _ => None,
+        };
         let (answers, fault) = answers(slots, scheduler.as_ref(), candidates, &requests).await;
         let mut round = Self {
             requests,
@@ -48,7 +56,7 @@ impl Round {
                 (Some(scheduler), None, Some(answer)) => {
                     checked(slots, scheduler, candidates, &bookings, request, answer)
                 }
-                (_, fault, _) => fallback(candidates, &bookings, request, fault.clone()),
+                (_, fault, _) => fallback(candidates, &bookings, request, fault.clone().or(passed_over.clone())),
             };
             stood_in |= decided.by.digest.is_none();
             if let Ok(choice) = decided.choice {

@@ -46,6 +46,14 @@ impl Scheduler {
         };
         Self { decider, plugin }
     }
+
+    /// Whether it looks at what machines need. One that does not would put them where they can't run: the built-in
+    /// policy decides for it.
+    pub(crate) fn places_machines(&self) -> bool {
+        let descriptor = self.plugin.descriptor();
+        let asks = |columns: &[String], name: &str| columns.iter().any(|column| column == name);
+        asks(&descriptor.candidate_columns, "cpu.free") && asks(&descriptor.request_columns, "cpu.count")
+    }
 }
 
 /// What serves. Cheap to clone.

@@ -1,12 +1,17 @@
 //! The decoded records, and what the loops have to look at.
 
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use symphony_core::digest::Digest;
+use symphony_core::id::{MachineId, NetworkId};
 use symphony_core::image::{Image, ImagePhase};
+use symphony_core::machine::Machine;
 use symphony_core::name::Name;
+use symphony_core::network::Network;
 use symphony_core::node::Node;
 use symphony_core::place::Ledger;
 use symphony_core::plugin::{Activation, Plugin, Slot};
@@ -14,8 +19,11 @@ use symphony_core::volume::Volume;
 use symphony_core::{keys, record};
 use symphony_store::{Event, KeyValue, Revision, WatchBatch};
 
-/// A volume's or an image's place in the store: project and name.
-pub(crate) type VolumeKey = (Name, Name);
+use ports::Ports;
+pub(crate) use ports::{SegmentKey, all_ports};
+
+/// The place of a tenant's resource in the store: project and name.
+pub(crate) type ResourceKey = (Name, Name);
 
 /// A record and the revision of its last change.
 #[derive(Debug)]
@@ -32,20 +40,40 @@ type Held<T> = Arc<Stored<T>>;
 #[derive(Default)]
 pub(crate) struct State {
     revision: Revision,
-    pub(crate) volumes: BTreeMap<VolumeKey, Held<Volume>>,
-    pub(crate) images: BTreeMap<VolumeKey, Held<Image>>,
+    pub(crate) volumes: BTreeMap<ResourceKey, Held<Volume>>,
+    pub(crate) images: BTreeMap<ResourceKey, Held<Image>>,
+    pub(crate) machines: BTreeMap<ResourceKey, Held<Machine>>,
+    pub(crate) networks: BTreeMap<ResourceKey, Held<Network>>,
     pub(crate) nodes: BTreeMap<Name, Held<Node>>,
     pub(crate) ledgers: HashMap<Name, Held<Ledger>>,
     pub(crate) plugins: HashMap<Digest, Held<Plugin>>,
     pub(crate) activations: HashMap<Slot, Held<Activation>>,
-    /// Volumes without a placement, or with a claim that is smaller than the spec.
-    pub(crate) unplaced: BTreeSet<VolumeKey>,
-    /// Volumes that are not as their spec says, as far as was seen.
-    pub(crate) unsettled: BTreeSet<VolumeKey>,
+    /// Nodes that may have parts of a network, as marked.
+    pub(crate) segments: BTreeSet<SegmentKey>,
+    /// Machines' ports by the part of the network that they are in.
+    pub(crate) ports: Ports,
+    /// Where a network's record is.
+    pub(crate) network_keys: HashMap<NetworkId, ResourceKey>,
+    /// Where a machine's record is.
+    pub(crate) machine_keys: HashMap<MachineId, ResourceKey>,
+    pub(crate) waiting: Waiting,
     /// Changes with every change of a node or a ledger.
     pub(crate) capacity: Revision,
     /// How many events there are, by key.
     pub(crate) events: BTreeSet<String>,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    /// Volumes without a placement or with a claim that is smaller than the spec; those that a machine has too.
+    pub(crate) volumes_to_place: BTreeSet<ResourceKey>,
+    /// Volumes that are not as their spec says, as far as was seen.
+    pub(crate) volumes: BTreeSet<ResourceKey>,
+    /// Machines without a placement, or with a claim that is another than the spec's.
+    pub(crate) machines_to_place: BTreeSet<ResourceKey>,
+    /// Machines that are not as their spec says, as far as was seen.
+    pub(crate) machines: BTreeSet<ResourceKey>,
 }
 
 impl State {
@@ -62,7 +90,7 @@ impl State {
     }
 
     /// Whether another image than the one of this key has the same bytes at the same service, and is not going.
-    pub(crate) fn is_shared(&self, digest: &Digest, except: &VolumeKey) -> bool {
+    pub(crate) fn is_shared(&self, digest: &Digest, except: &ResourceKey) -> bool {
         let node = self.images.get(except).map(|image| &image.value.spec.node);
         let same =
             |image: &Image| image.spec.digest == *digest && Some(&image.spec.node) == node && !image.meta.is_deleting();
@@ -80,27 +108,43 @@ impl State {
             .map(|image| image.value.spec.node.clone())
     }
 
+    /// A network, by its id.
+    pub(crate) fn network(&self, id: NetworkId) -> Option<&Held<Network>> {
+        self.networks.get(self.network_keys.get(&id)?)
+    }
+
     pub(crate) fn apply(&mut self, batch: &WatchBatch) {
+        self.revision = batch.revision;
         for event in &batch.events {
             match event {
                 Event::Put { kv, .. } => self.put(kv),
                 Event::Delete { key, .. } => {
                     if let Some(key) = key.as_str() {
-                        self.delete(key, batch.revision);
+                        self.delete(key);
                     }
                 }
             }
         }
-        self.revision = batch.revision;
     }
 
     pub(crate) fn put(&mut self, kv: &KeyValue) {
         let Some(key) = kv.key.as_str() else { return };
         if let Some(name) = key.strip_prefix(keys::VOLUMES).and_then(pair) {
             if let Some(volume) = decode::<Volume>(kv) {
-                self.index(&name, &volume.value);
+                self.waiting.volume(&name, &volume.value);
                 self.volumes.insert(name, volume);
             }
+        } else if let Some(name) = key.strip_prefix(keys::MACHINES).and_then(pair) {
+            if let Some(machine) = decode(kv) {
+                self.put_machine(name, machine);
+            }
+        } else if let Some(name) = key.strip_prefix(keys::NETWORKS).and_then(pair) {
+            if let Some(network) = decode(kv) {
+                self.put_network(name, network);
+            }
+        } else if let Some(segment) = key.strip_prefix(keys::SEGMENTS).and_then(ports::segment) {
+            self.segments.insert(segment.clone());
+            self.ports.known(segment, self.revision);
         } else if let Some(name) = key.strip_prefix(keys::IMAGES).and_then(pair) {
             if let Some(image) = decode(kv) {
                 self.images.insert(name, image);
@@ -128,43 +172,78 @@ impl State {
         }
     }
 
-    fn delete(&mut self, key: &str, at: Revision) {
+    fn put_machine(&mut self, name: ResourceKey, machine: Held<Machine>) {
+        self.waiting.machine(&name, &machine.value);
+        self.machine_keys.insert(machine.value.meta.id, name.clone());
+        let before = self.machines.insert(name, Arc::clone(&machine));
+        let before = before.as_ref().map(|before| &before.value);
+        self.ports.changed(before, Some(&machine.value), self.revision);
+    }
+
+    fn put_network(&mut self, name: ResourceKey, network: Held<Network>) {
+        let id = network.value.meta.id;
+        self.network_keys.insert(id, name.clone());
+        let before = self.networks.insert(name, Arc::clone(&network));
+        if before.is_none_or(|before| before.value.meta.generation != network.value.meta.generation) {
+            self.ports.network_changed(id, self.revision);
+        }
+    }
+
+    fn delete(&mut self, key: &str) {
         if let Some(name) = key.strip_prefix(keys::VOLUMES).and_then(pair) {
             self.volumes.remove(&name);
-            self.unplaced.remove(&name);
-            self.unsettled.remove(&name);
+            self.waiting.volumes_to_place.remove(&name);
+            self.waiting.volumes.remove(&name);
+        } else if let Some(name) = key.strip_prefix(keys::MACHINES).and_then(pair) {
+            self.waiting.machines_to_place.remove(&name);
+            self.waiting.machines.remove(&name);
+            if let Some(gone) = self.machines.remove(&name) {
+                self.machine_keys.remove(&gone.value.meta.id);
+                self.ports.changed(Some(&gone.value), None, self.revision);
+            }
+        } else if let Some(name) = key.strip_prefix(keys::NETWORKS).and_then(pair) {
+            if let Some(gone) = self.networks.remove(&name) {
+                self.network_keys.remove(&gone.value.meta.id);
+            }
+        } else if let Some(segment) = key.strip_prefix(keys::SEGMENTS).and_then(ports::segment) {
+            self.segments.remove(&segment);
+            self.ports.forget(&segment);
         } else if let Some(name) = key.strip_prefix(keys::IMAGES).and_then(pair) {
             self.images.remove(&name);
         } else if let Some(name) = key.strip_prefix(keys::NODES).and_then(|name| name.parse::<Name>().ok()) {
             self.nodes.remove(&name);
-            self.capacity = at;
+            self.capacity = self.revision;
         } else if let Some(name) = key
             .strip_prefix(keys::LEDGERS)
             .and_then(|name| name.parse::<Name>().ok())
         {
             self.ledgers.remove(&name);
-            self.capacity = at;
+            self.capacity = self.revision;
         } else if key.starts_with(keys::EVENTS) {
             self.events.remove(key);
         }
     }
+}
 
-    fn index(&mut self, key: &VolumeKey, volume: &Volume) {
-        let short = volume
-            .placement
-            .as_ref()
-            .is_some_and(|placement| placement.claimed_bytes < volume.spec.size.bytes());
-        set(
-            &mut self.unplaced,
-            key,
-            volume.wants_placement() || (short && !volume.meta.is_deleting()),
-        );
+impl Waiting {
+    fn volume(&mut self, key: &ResourceKey, volume: &Volume) {
+        let claimed = volume.placement.as_ref().map(|placement| placement.claimed_bytes);
+        let lacks = claimed.is_none_or(|claimed| claimed < volume.spec.size.bytes());
+        set(&mut self.volumes_to_place, key, lacks && !volume.meta.is_deleting());
         let can_act = volume.placement.is_some() || volume.meta.is_deleting();
-        set(&mut self.unsettled, key, can_act && !volume.is_settled());
+        set(&mut self.volumes, key, can_act && !volume.is_settled());
+    }
+
+    fn machine(&mut self, key: &ResourceKey, machine: &Machine) {
+        let claimed = machine.placement.as_ref().map(|placement| placement.claimed);
+        let lacks = claimed != Some(machine.spec.size);
+        set(&mut self.machines_to_place, key, lacks && !machine.meta.is_deleting());
+        let can_act = machine.placement.is_some() || machine.meta.is_deleting();
+        set(&mut self.machines, key, can_act && !machine.is_settled());
     }
 }
 
-fn set(keys: &mut BTreeSet<VolumeKey>, key: &VolumeKey, member: bool) {
+fn set(keys: &mut BTreeSet<ResourceKey>, key: &ResourceKey, member: bool) {
     if member {
         keys.insert(key.clone());
     } else {
@@ -172,7 +251,7 @@ fn set(keys: &mut BTreeSet<VolumeKey>, key: &VolumeKey, member: bool) {
     }
 }
 
-fn pair(text: &str) -> Option<VolumeKey> {
+fn pair(text: &str) -> Option<ResourceKey> {
     let (project, name) = text.split_once('/')?;
     Some((project.parse().ok()?, name.parse().ok()?))
 }
