@@ -8,6 +8,7 @@ mod nodes;
 mod session;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use symphony_core::counter::{Epoch, Generation};
@@ -15,9 +16,10 @@ use symphony_core::id::CallId;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
 use symphony_protocol::{
-    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Outcome, PROTOCOL_VERSION, Progress, ToAgent, Welcome, Work,
+    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Notice, Outcome, PROTOCOL_VERSION, Progress, ToAgent, Welcome,
+    Work,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -29,6 +31,8 @@ use session::{Line, Pending};
 
 /// Frames that may wait for an agent; more wait with their callers.
 const QUEUE: usize = 256;
+/// Notices that may wait for the loops; the oldest are dropped then, and the loops look again anyway.
+const NOTICES_MAX: usize = 1_024;
 
 /// The sessions. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ struct Shared {
     view: View,
     lines: Mutex<HashMap<Name, Arc<Line>>>,
     changed: watch::Sender<u64>,
+    sessions: AtomicU64,
+    notices: broadcast::Sender<Notice>,
 }
 
 /// Why an agent gets no session. The text is sent to it.
@@ -69,6 +75,8 @@ impl Agents {
             view,
             lines: Mutex::default(),
             changed,
+            sessions: AtomicU64::new(0),
+            notices: broadcast::channel(NOTICES_MAX).0,
         };
         Self {
             shared: Arc::new(shared),
@@ -105,12 +113,8 @@ impl Agents {
         };
         // The queue is empty, so the first frame always fits.
         let _ = to_agent.try_send(ToAgent::Welcome(welcome));
-        let line = Arc::new(Line::new(
-            hello.node.clone(),
-            hello.data_url.clone(),
-            hello.roles.clone(),
-            to_agent,
-        ));
+        let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        let line = Arc::new(Line::new(&hello, number, to_agent, self.shared.notices.clone()));
         if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
             older.hang_up();
         }
@@ -152,6 +156,24 @@ impl Agents {
         let mut names: Vec<Name> = self.lines().keys().cloned().collect();
         names.sort();
         names
+    }
+
+    /// The number of a node's session: another one after every new connection. After one, nothing is known of the node.
+    pub(crate) fn session_of(&self, node: &Name) -> Option<u64> {
+        self.lines().get(node).map(|line| line.number)
+    }
+
+    /// The numbers of all sessions.
+    pub(crate) fn sessions(&self) -> HashMap<Name, u64> {
+        self.lines()
+            .iter()
+            .map(|(node, line)| (node.clone(), line.number))
+            .collect()
+    }
+
+    /// What agents say happened by itself.
+    pub(crate) fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.shared.notices.subscribe()
     }
 
     /// Wakes when a session began or ended.

@@ -17,7 +17,7 @@ use crate::election::{Election, ElectionError, Leadership};
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
-use crate::reconcile::{Context, Reconciler};
+use crate::reconcile::{Context, Reconciler, Settled};
 use crate::view::View;
 use crate::write::Writer;
 
@@ -131,6 +131,7 @@ impl Control {
             agents: agents.clone(),
             metrics: metrics.clone(),
             releasing: Arc::default(),
+            settled: Settled::default(),
         };
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
         loops.spawn(Reconciler::new(context).run(stop.clone()));

@@ -36,7 +36,7 @@ pub(crate) async fn steps(control: &Control, machine: &Machine, new: &[Volume], 
     };
     let mut steps = Vec::new();
     for (name, intent) in &intents.volumes {
-        steps.extend(planned::<Volumes>(control, name, intent, |probe| nothing_of_volume(probe)).await);
+        steps.extend(planned::<Volumes>(control, name, intent, nothing_of_volume).await);
     }
     for (name, intent) in &intents.networks {
         let nothing = |probe: &network::Probe| {

@@ -1,4 +1,4 @@
-//! Reconcile: every volume and image that is not as its spec says is brought there, one pass at a time per object.
+//! Reconcile: everything that is not as its spec says is brought there, one pass at a time per object.
 //!
 //! ```text
 //!   unsettled ─► pass: intent ─► driver.probes ─► agent: facts ─► driver.plan ─► check ─► agent: steps ─┐
@@ -7,12 +7,17 @@
 //! ```
 //!
 //! A pass that fails leaves a condition and is made again, for ever, with growing pauses. [`drive`] is
-//! what is the same for every kind, [`volumes`] and [`images`] what is not; [`outcome`] is how a pass can end; [`watching`]
-//! follows long calls.
+//! what is the same for every kind; [`volumes`], [`images`], [`machines`] and [`segments`] (networks, node by node) what is
+//! not; [`due`] says what a pass is made over, [`looks`] when to look at what is as it should be; [`outcome`] is how a pass
+//! can end; [`watching`] follows long calls.
 
 mod drive;
+mod due;
 mod images;
+mod looks;
+mod machines;
 mod outcome;
+mod segments;
 mod volumes;
 mod watching;
 
@@ -20,20 +25,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use symphony_core::counter::Generation;
-use symphony_core::digest::Digest;
-use symphony_core::image::Image;
-use symphony_core::volume::Volume;
+use symphony_core::name::Name;
+use symphony_protocol::Notice;
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::Agents;
 use crate::metrics::Metrics;
 use crate::plugins::Slots;
-use crate::view::{ResourceKey, Stored, View};
+use crate::view::{SegmentKey, State, View};
 use crate::write::Writer;
 
+use due::{Lane, Spec, Subject, Work};
+use looks::Looks;
 use outcome::PassError;
+pub(crate) use segments::Settled;
 
 /// Most passes at once.
 const PASSES_MAX: usize = 64;
@@ -48,6 +55,9 @@ const PAUSES_MAX: usize = 20_000;
 /// A look happens at least this often, whatever woke it.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
+/// How often a status is written again when its record changed under it.
+const TRIES: u32 = 20;
+
 /// What a pass needs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Context {
@@ -58,34 +68,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Claims are given back one at a time: all on a node change the same record.
     pub(crate) releasing: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// What passes are about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Subject {
-    Volume(ResourceKey),
-    Image(ResourceKey, Digest),
-}
-
-/// What is never worked on twice at once: a volume, or an image's bytes, whichever images name them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Lane {
-    Volume(ResourceKey),
-    Bytes(Digest),
-}
-
-impl Subject {
-    fn lane(&self) -> Lane {
-        match self {
-            Self::Volume(key) => Lane::Volume(key.clone()),
-            Self::Image(_, digest) => Lane::Bytes(*digest),
-        }
-    }
-}
-
-enum Work {
-    Volume(Arc<Stored<Volume>>),
-    Image(Arc<Stored<Image>>),
+    /// Parts of networks that are as they should be.
+    pub(crate) settled: Settled,
 }
 
 /// After a failure: when to try again, unless the spec changes first.
@@ -95,10 +79,8 @@ struct Pause {
     length: Duration,
 }
 
-/// What makes a new attempt worth it at once: the spec's generation, whether it is to go, and how much is claimed for it.
-type Spec = (Generation, bool, u64);
 /// A pass that ended.
-type Done = (Subject, Spec, Result<(), PassError>);
+type Done = (Subject, Spec, Result<Option<Duration>, PassError>);
 
 /// The loop.
 pub(crate) struct Reconciler {
@@ -106,6 +88,10 @@ pub(crate) struct Reconciler {
     running: HashSet<Lane>,
     pauses: HashMap<Subject, Pause>,
     passes: JoinSet<Done>,
+    /// Machines that are as they should be.
+    looks: Looks,
+    /// The sessions that were there at the last look.
+    sessions: HashMap<Name, u64>,
 }
 
 impl Reconciler {
@@ -115,6 +101,8 @@ impl Reconciler {
             running: HashSet::new(),
             pauses: HashMap::new(),
             passes: JoinSet::new(),
+            looks: Looks::default(),
+            sessions: HashMap::new(),
         }
     }
 
@@ -123,10 +111,15 @@ impl Reconciler {
         let mut changes = self.context.view.changes();
         let mut sessions = self.context.agents.changes();
         let mut swaps = self.context.slots.changes();
+        let mut notices = self.context.agents.notices();
+        self.look_at_new_sessions();
         loop {
             changes.mark_unchanged();
             self.start_passes();
-            let next = self.pauses.values().map(|pause| pause.until).min();
+            let look = self
+                .looks
+                .next(|key| !self.running.contains(&Lane::Machine(key.clone())));
+            let next = self.pauses.values().map(|pause| pause.until).chain(look).min();
             let wait = next.map_or(AT_LEAST_EVERY, |until| {
                 until.saturating_duration_since(Instant::now()).min(AT_LEAST_EVERY)
             });
@@ -138,7 +131,9 @@ impl Reconciler {
                 _ = sessions.changed() => {
                     self.context.metrics.sessions.set(i64::try_from(self.context.agents.connected().len()).unwrap_or(i64::MAX));
                     self.pauses.clear();
+                    self.look_at_new_sessions();
                 }
+                notice = notices.recv() => self.noticed(notice),
                 _ = swaps.changed() => self.pauses.clear(),
                 () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
             }
@@ -150,53 +145,54 @@ impl Reconciler {
 
     fn start_passes(&mut self) {
         let room = PASSES_MAX.saturating_sub(self.running.len());
+        if room == 0 {
+            return;
+        }
         let now = Instant::now();
         for (subject, spec, work) in self.due(now, room) {
             self.running.insert(subject.lane());
+            if let Subject::Machine(key) = &subject {
+                self.looks.remove(key);
+            }
             let context = self.context.clone();
             self.passes.spawn(async move {
                 let result = match work {
-                    Work::Volume(volume) => volumes::pass(&context, volume).await,
-                    Work::Image(image) => images::pass(&context, image).await,
+                    Work::Volume(volume) => volumes::pass(&context, volume).await.map(|()| None),
+                    Work::Image(image) => images::pass(&context, image).await.map(|()| None),
+                    Work::Machine(machine) => machines::pass(&context, machine).await,
+                    Work::Segment(key, session) => segments::pass(&context, key, session).await.map(|()| None),
+                    Work::Network(network) => segments::forget(&context, network).await.map(|()| None),
                 };
                 (subject, spec, result)
             });
         }
     }
 
-    fn due(&self, now: Instant, room: usize) -> Vec<(Subject, Spec, Work)> {
+    /// Whatever was known of a node's machines before its agent came (again) is not known any more.
+    fn look_at_new_sessions(&mut self) {
+        let sessions = self.context.agents.sessions();
+        let is_new = |node: &Name| sessions.get(node) != self.sessions.get(node) && sessions.contains_key(node);
         let state = self.context.view.read();
-        let may_run = |subject: &Subject, spec: Spec| {
-            let paused = self
-                .pauses
-                .get(subject)
-                .is_some_and(|pause| pause.spec == spec && pause.until > now);
-            !paused && !self.running.contains(&subject.lane())
-        };
-        let volumes = state.waiting.volumes.iter().filter_map(|key| {
-            let volume = state.volumes.get(key)?;
-            let claimed = volume
-                .value
-                .placement
-                .as_ref()
-                .map_or(0, |placement| placement.claimed_bytes);
-            let spec = (volume.value.meta.generation, volume.value.meta.is_deleting(), claimed);
-            let subject = Subject::Volume(key.clone());
-            may_run(&subject, spec).then(|| (subject, spec, Work::Volume(Arc::clone(volume))))
-        });
-        let mut digests = HashSet::new();
-        let images = state
-            .images
-            .values()
-            .filter(|image| !image.value.is_settled())
-            .filter_map(|image| {
-                let spec = (image.value.meta.generation, image.value.meta.is_deleting(), 0);
-                let key = (image.value.meta.project.clone(), image.value.meta.name.clone());
-                let subject = Subject::Image(key, image.value.spec.digest);
-                (may_run(&subject, spec) && digests.insert(image.value.spec.digest))
-                    .then(|| (subject, spec, Work::Image(Arc::clone(image))))
-            });
-        images.chain(volumes).take(room).collect()
+        let now = Instant::now();
+        for (key, machine) in &state.machines {
+            let node = machine.value.placement.as_ref().map(|placement| &placement.node);
+            if node.is_some_and(is_new) {
+                self.looks.set(key.clone(), now);
+            }
+        }
+        drop(state);
+        self.sessions = sessions;
+    }
+
+    /// An agent saw something happen by itself. When notices were lost, everything is looked at in time anyway.
+    fn noticed(&mut self, notice: Result<Notice, broadcast::error::RecvError>) {
+        let Ok(notice) = notice else { return };
+        let id = notice.object.strip_prefix("machine/").and_then(|id| id.parse().ok());
+        let key = id.and_then(|id| self.context.view.read().machine_keys.get(&id).cloned());
+        if let Some(key) = key {
+            self.pauses.remove(&Subject::Machine(key.clone()));
+            self.looks.set(key, Instant::now());
+        }
     }
 
     fn finished(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -210,11 +206,14 @@ impl Reconciler {
         };
         self.running.remove(&subject.lane());
         match result {
-            Ok(()) => {
+            Ok(look_again) => {
                 self.context.metrics.reconciled.inc();
                 self.pauses.remove(&subject);
+                if let (Subject::Machine(key), Some(then)) = (subject, look_again) {
+                    self.looks.set(key, Instant::now() + then);
+                }
             }
-            Err(PassError::Raced) => {}
+            Err(PassError::Raced) => self.look_again_at(&subject, Duration::ZERO),
             Err(error) => {
                 self.context.metrics.reconcile_failures.inc();
                 let last = self
@@ -224,6 +223,7 @@ impl Reconciler {
                     .map(|pause| pause.length);
                 let length = last.map_or(PAUSE, |length| (length * 2).min(PAUSE_MAX));
                 tracing::info!(?subject, error = %crate::chain::chain(&error), pause_ms = length.as_millis(), "a pass failed");
+                self.look_again_at(&subject, length);
                 if self.pauses.len() >= PAUSES_MAX {
                     // Those of what is long gone among them; the others start with short pauses again.
                     self.pauses.clear();
@@ -239,4 +239,27 @@ impl Reconciler {
             }
         }
     }
+
+    /// A machine whose look did not come to its end is looked at again, whether it is settled or not.
+    fn look_again_at(&mut self, subject: &Subject, then: Duration) {
+        if let Subject::Machine(key) = subject {
+            self.looks.set(key.clone(), Instant::now() + then);
+        }
+    }
+}
+
+/// Whether the part of a network that is on a node is as it should be, as seen since its agent connected.
+fn is_settled(state: &State, context: &Context, key: &SegmentKey) -> bool {
+    let session = context.agents.session_of(&key.1);
+    match (state.ports.get(key), session) {
+        (Some(segment), Some(session)) => context.settled.is(key, segment.changed, session),
+        _ => false,
+    }
+}
+
+/// Somebody else wrote: their write is on its way to the view.
+async fn wait_for_change(context: &Context) {
+    let mut changes = context.view.changes();
+    changes.mark_unchanged();
+    let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
 }

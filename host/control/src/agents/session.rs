@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symphony_core::id::CallId;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
-use symphony_protocol::{Failure, Outcome, Progress, ToAgent, ToManager};
-use tokio::sync::{mpsc, oneshot, watch};
+use symphony_protocol::{Failure, Hello, Notice, Outcome, Progress, ToAgent, ToManager};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::Agents;
 
@@ -16,6 +16,8 @@ pub(super) struct Line {
     pub(super) node: Name,
     pub(super) data_url: String,
     pub(super) roles: Vec<Role>,
+    pub(super) number: u64,
+    notices: broadcast::Sender<Notice>,
     to_agent: Mutex<Option<mpsc::Sender<ToAgent>>>,
     pending: Mutex<HashMap<CallId, Waiting>>,
 }
@@ -26,11 +28,18 @@ struct Waiting {
 }
 
 impl Line {
-    pub(super) fn new(node: Name, data_url: String, roles: Vec<Role>, to_agent: mpsc::Sender<ToAgent>) -> Self {
+    pub(super) fn new(
+        hello: &Hello,
+        number: u64,
+        to_agent: mpsc::Sender<ToAgent>,
+        notices: broadcast::Sender<Notice>,
+    ) -> Self {
         Self {
-            node,
-            data_url,
-            roles,
+            node: hello.node.clone(),
+            data_url: hello.data_url.clone(),
+            roles: hello.roles.clone(),
+            number,
+            notices,
             to_agent: Mutex::new(Some(to_agent)),
             pending: Mutex::default(),
         }
@@ -136,7 +145,11 @@ impl Inbox {
                     sender.send_replace(Some(progress));
                 }
             }
-            ToManager::Heartbeat(_) | ToManager::Hello(_) | ToManager::Noticed(_) => {}
+            ToManager::Noticed(notice) => {
+                // Without a loop that listens nobody needs to know.
+                let _ = self.line.notices.send(notice);
+            }
+            ToManager::Heartbeat(_) | ToManager::Hello(_) => {}
         }
     }
 }

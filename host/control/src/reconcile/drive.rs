@@ -9,15 +9,23 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use symphony_core::counter::Generation;
+use symphony_core::event::{Severity, Subject};
 use symphony_core::name::Name;
 use symphony_core::plan::{self, Kind, PlanFault, Refusal};
-use symphony_protocol::{Outcome, Seen, Task, Work};
+use symphony_protocol::{Outcome, Seen, StepDone, Task, Work};
 use symphony_runtime::{DriverPlugin, Hosted, PluginFault};
 
+use symphony_store::Txn;
+
 use crate::agents::Request;
+use crate::events::{event, with};
+use crate::write::TxnRecords as _;
 
 use super::outcome::PassError;
 use super::{Context, ROUNDS_MAX, watching};
+
+/// Most steps of one plan that are told of.
+const EVENTS_MAX: usize = 32;
 
 /// One resource of a kind, as far as driving it needs to know it.
 pub(super) trait Driven: Sync {
@@ -38,6 +46,21 @@ pub(super) trait Driven: Sync {
 
     /// What was seen, out of an answer; nothing when the answer is of another kind.
     fn seen(outcome: Outcome) -> Option<Seen<Self::Kind>>;
+
+    /// What of the intent depends on what was seen: whether a machine that died is started again.
+    fn adapt(&self, intent: &mut <Self::Kind as Kind>::Intent, facts: &[<Self::Kind as Kind>::Fact]) {
+        let _ = (intent, facts);
+    }
+
+    /// Takes note that steps are about to be done.
+    fn begins(&self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    /// Whom the steps are told of; nothing when they are not worth an event each.
+    fn subject(&self) -> Option<Subject> {
+        None
+    }
 
     /// Takes note of how far a long step is, about once a second.
     fn tell(&self, message: String) -> BoxFuture<'static, ()> {
@@ -72,7 +95,10 @@ pub(super) async fn drive<D: Driven>(
     let probes = plan::check_probes::<D::Kind>(intent, probes).map_err(|fault| driver.refuse("probes", fault))?;
     let first = Task::Facts { probes: probes.clone() };
     let mut facts = call(context, driven, first).await?.facts;
+    let mut intent = intent.clone();
     for _ in 0..ROUNDS_MAX {
+        driven.adapt(&mut intent, &facts);
+        let intent = &intent;
         let answer = driver.plugin.plan(intent, &facts).await;
         let steps = match answer.map_err(|fault| driver.report(fault))? {
             Ok(steps) => steps,
@@ -85,22 +111,35 @@ pub(super) async fn drive<D: Driven>(
             let met = met.ok_or_else(|| driver.refuse("plan", PlanFault::NothingDone))?;
             return Ok(End::Met(met));
         }
+        driven.begins().await;
         symphony_crash::point_of(&["control.", D::Kind::NAME, ".before_steps"]);
         let then = probes.clone();
         let seen = call(context, driven, Task::Steps { plan, then }).await?;
         symphony_crash::point_of(&["control.", D::Kind::NAME, ".after_steps"]);
-        for step in &seen.done {
-            tracing::debug!(
-                kind = D::Kind::NAME,
-                id = driven.id(),
-                action = step.action,
-                took_ms = step.took_ms,
-                "done"
-            );
-        }
+        tell_steps(context, driven, &seen.done).await;
         facts = seen.facts;
     }
     Err(driver.refuse("plan", PlanFault::NoEnd(ROUNDS_MAX)))
+}
+
+/// Tells of each step with the time it took. A story that can't be written is no reason to stop.
+async fn tell_steps<D: Driven>(context: &Context, driven: &D, done: &[StepDone]) {
+    let Some(subject) = driven.subject() else { return };
+    let told = done.iter().take(EVENTS_MAX).map(|step| {
+        let message = format!("{} on node {} took {} ms", step.action, driven.node(), step.took_ms);
+        let told = event(Severity::Normal, "step", subject.clone(), message);
+        with(with(told, "action", &step.action), "took_ms", step.took_ms)
+    });
+    let txn = told.into_iter().try_fold(Txn::new(), |txn, told| txn.tell(&told));
+    match txn {
+        Ok(txn) if !done.is_empty() => {
+            if let Err(error) = context.writer.commit(txn).await {
+                tracing::debug!(%error, "steps were not told");
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "steps were not told"),
+    }
 }
 
 async fn call<D: Driven>(context: &Context, driven: &D, task: Task<D::Kind>) -> Result<Seen<D::Kind>, PassError> {

@@ -27,6 +27,9 @@ pub(crate) enum PassError {
     /// The volume is as large as its claim, and its spec is larger: the place loop claims the rest when there is room.
     #[error("the volume waits for room to grow")]
     WaitsForRoom,
+    /// Something that the resource needs is not there yet. It is looked at again as soon as it is.
+    #[error("waits for {0}")]
+    Unready(String),
     /// No driver serves.
     #[error("no driver is active for this kind of resource; activate one with `symphony plugin activate`")]
     NoDriver,
@@ -48,7 +51,7 @@ impl PassError {
             Self::Raced => "changed",
             Self::Node(_) | Self::WrongAnswer => "node-failed",
             Self::Driver(_) | Self::Plan(_) => "driver-failed",
-            Self::Waits(_) | Self::WaitsForRoom => "waiting",
+            Self::Waits(_) | Self::WaitsForRoom | Self::Unready(_) => "waiting",
             Self::NoDriver => "no-driver",
             Self::NoImage(_) => "no-image",
             Self::Write(_) => "store",

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use symphony_core::condition::Truth;
 use symphony_core::counter::Generation;
-use symphony_core::event::Severity;
+use symphony_core::event::{Severity, Subject};
 use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::plan::Goal;
@@ -22,10 +22,7 @@ use crate::write::{TxnRecords as _, WriteError};
 
 use super::drive::{Driven, End};
 use super::outcome::PassError;
-use super::{Context, drive};
-
-/// How often a status is written again when its record changed under it.
-const TRIES: u32 = 20;
+use super::{Context, TRIES, drive, wait_for_change};
 
 /// Brings one volume to what its spec says.
 pub(super) async fn pass(context: &Context, stored: Arc<Stored<Volume>>) -> Result<(), PassError> {
@@ -98,6 +95,11 @@ impl Driven for OneVolume<'_> {
             Outcome::Volume(seen) => Some(seen),
             _ => None,
         }
+    }
+
+    fn subject(&self) -> Option<Subject> {
+        // The story of a machine is told step by step; that of a volume alone would be longer than the volume's making.
+        self.volume.machine.as_ref().map(|_| about_volume(self.volume))
     }
 
     fn tell(&self, message: String) -> BoxFuture<'static, ()> {
@@ -282,13 +284,6 @@ async fn forget(context: &Context, seen: &Volume) -> Result<(), PassError> {
         }
     }
     Err(PassError::Raced)
-}
-
-/// Somebody else wrote: their write is on its way to the view.
-async fn wait_for_change(context: &Context) {
-    let mut changes = context.view.changes();
-    changes.mark_unchanged();
-    let _ = tokio::time::timeout(std::time::Duration::from_millis(20), changes.changed()).await;
 }
 
 fn node_of(volume: &Volume) -> String {

@@ -93,7 +93,7 @@ impl Ports {
         {
             return;
         }
-        for machine in before {
+        if let Some(machine) = before {
             for (network, node) in segments_of(machine) {
                 let segment = self.segments.get_mut(&network).and_then(|nodes| nodes.get_mut(&node));
                 if let Some(segment) = segment {
@@ -102,7 +102,7 @@ impl Ports {
                 }
             }
         }
-        for machine in after {
+        if let Some(machine) = after {
             for (network, node) in segments_of(machine) {
                 let segment = self.segments.entry(network).or_default().entry(node).or_default();
                 segment.machines.insert(machine.meta.id);

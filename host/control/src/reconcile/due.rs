@@ -1,0 +1,157 @@
+//! What passes are to be made over now.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use symphony_core::counter::Generation;
+use symphony_core::digest::Digest;
+use symphony_core::image::Image;
+use symphony_core::machine::Machine;
+use symphony_core::network::Network;
+use symphony_core::volume::Volume;
+
+use crate::view::{ResourceKey, SegmentKey, State, Stored};
+
+use super::Reconciler;
+use super::machines::Needs;
+
+/// What passes are about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    Volume(ResourceKey),
+    Image(ResourceKey, Digest),
+    Machine(ResourceKey),
+    Segment(SegmentKey),
+    Network(ResourceKey),
+}
+
+/// What is never worked on twice at once: a resource, or an image's bytes, whichever images name them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    Volume(ResourceKey),
+    Bytes(Digest),
+    Machine(ResourceKey),
+    Segment(SegmentKey),
+    Network(ResourceKey),
+}
+
+impl Subject {
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            Self::Volume(key) => Lane::Volume(key.clone()),
+            Self::Image(_, digest) => Lane::Bytes(*digest),
+            Self::Machine(key) => Lane::Machine(key.clone()),
+            Self::Segment(key) => Lane::Segment(key.clone()),
+            Self::Network(key) => Lane::Network(key.clone()),
+        }
+    }
+}
+
+/// What makes a new attempt worth it at once: the spec's generation, whether it is to go, and how much of what it needs is
+/// there (the bytes that are claimed, the parts that are ready, the session of the node).
+pub(super) type Spec = (Generation, bool, u64);
+
+pub(super) enum Work {
+    Volume(Arc<Stored<Volume>>),
+    Image(Arc<Stored<Image>>),
+    Machine(Arc<Stored<Machine>>),
+    Segment(SegmentKey, u64),
+    Network(Arc<Stored<Network>>),
+}
+
+type Item = (Subject, Spec, Work);
+
+impl Reconciler {
+    /// Those that a pass may begin with now, as many as there is room for.
+    pub(super) fn due(&self, now: Instant, room: usize) -> Vec<Item> {
+        let state = self.context.view.read();
+        let may_run = |item: &Item| self.may_run(&item.0, item.1, now);
+        // Deletion and making of small things first: images, then what machines wait for, then the machines.
+        self.images(&state)
+            .chain(self.segments(&state))
+            .chain(self.networks(&state))
+            .chain(self.volumes(&state))
+            .chain(self.machines(&state, now))
+            .filter(may_run)
+            .take(room)
+            .collect()
+    }
+
+    fn may_run(&self, subject: &Subject, spec: Spec, now: Instant) -> bool {
+        let paused = self
+            .pauses
+            .get(subject)
+            .is_some_and(|pause| pause.spec == spec && pause.until > now);
+        !paused && !self.running.contains(&subject.lane())
+    }
+
+    fn volumes<'a>(&'a self, state: &'a State) -> impl Iterator<Item = Item> + 'a {
+        state.waiting.volumes.iter().filter_map(|key| {
+            let volume = state.volumes.get(key)?;
+            let claimed = volume.value.placement.as_ref();
+            let claimed = claimed.map_or(0, |placement| placement.claimed_bytes);
+            let spec = (volume.value.meta.generation, volume.value.meta.is_deleting(), claimed);
+            Some((Subject::Volume(key.clone()), spec, Work::Volume(Arc::clone(volume))))
+        })
+    }
+
+    fn images<'a>(&'a self, state: &'a State) -> impl Iterator<Item = Item> + 'a {
+        let mut digests = HashSet::new();
+        let unsettled = state.images.values().filter(|image| !image.value.is_settled());
+        unsettled.filter_map(move |image| {
+            let spec = (image.value.meta.generation, image.value.meta.is_deleting(), 0);
+            let key = (image.value.meta.project.clone(), image.value.meta.name.clone());
+            let subject = Subject::Image(key, image.value.spec.digest);
+            // Of images with the same bytes one at a time, and the next when this one pauses.
+            (self.may_run(&subject, spec, Instant::now()) && digests.insert(image.value.spec.digest))
+                .then(|| (subject, spec, Work::Image(Arc::clone(image))))
+        })
+    }
+
+    /// Those that are not settled, and those whose look is due.
+    fn machines<'a>(&'a self, state: &'a State, now: Instant) -> impl Iterator<Item = Item> + 'a {
+        let unsettled = &state.waiting.machines;
+        let due = self.looks.due(now).filter(|key| !unsettled.contains(*key));
+        unsettled.iter().chain(due).filter_map(|key| {
+            let stored = state.machines.get(key)?;
+            let machine = &stored.value;
+            let there = machine
+                .placement
+                .as_ref()
+                .map(|placement| Needs::of(state, &self.context, machine, placement).there());
+            let spec = (
+                machine.meta.generation,
+                machine.meta.is_deleting(),
+                there.unwrap_or_default() as u64,
+            );
+            Some((Subject::Machine(key.clone()), spec, Work::Machine(Arc::clone(stored))))
+        })
+    }
+
+    /// Those of connected nodes that changed since they were settled, or since their agent came.
+    fn segments<'a>(&'a self, state: &'a State) -> impl Iterator<Item = Item> + 'a {
+        state.ports.iter().filter_map(|(network, node, segment)| {
+            let session = *self.sessions.get(node)?;
+            let key = (network, node.clone());
+            let is_nothing = segment.machines.is_empty() && !segment.is_marked;
+            if is_nothing || self.context.settled.is(&key, segment.changed, session) {
+                return None;
+            }
+            let spec = (Generation(segment.changed.0), false, session);
+            Some((Subject::Segment(key.clone()), spec, Work::Segment(key, session)))
+        })
+    }
+
+    /// Those that are to go, and of which no node has anything any more.
+    fn networks<'a>(&'a self, state: &'a State) -> impl Iterator<Item = Item> + 'a {
+        let going = state
+            .networks
+            .iter()
+            .filter(|(_, network)| network.value.meta.is_deleting() && !state.ports.has_any(network.value.meta.id));
+        going.map(|(key, network)| {
+            let spec = (network.value.meta.generation, true, 0);
+            (Subject::Network(key.clone()), spec, Work::Network(Arc::clone(network)))
+        })
+    }
+}
