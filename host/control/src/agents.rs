@@ -26,7 +26,7 @@ use crate::clock;
 use crate::view::View;
 use crate::write::Writer;
 
-pub use session::Session;
+pub use session::{Inbox, Session};
 use session::{Line, Pending};
 
 /// Frames that may wait for an agent; more wait with their callers.

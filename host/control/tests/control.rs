@@ -5,6 +5,7 @@
 mod control {
     mod growing;
     mod harness;
+    mod machines;
     mod sessions;
     mod swapping;
 }

@@ -1,26 +1,29 @@
-//! A manager's loops in a temporary folder, and agents that keep volumes in memory and count what they are asked.
+//! A manager's loops in a temporary folder, and agents of simulated nodes that count what they are asked.
 
-use std::collections::HashMap;
+mod node;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use symphony_control::agents::Session;
+use symphony_control::agents::{Inbox, Session};
 use symphony_control::{Control, ControlConfig, Sole, clock};
 use symphony_core::counter::Epoch;
 use symphony_core::id::VolumeId;
 use symphony_core::labels::Labels;
 use symphony_core::meta::Meta;
 use symphony_core::name::Name;
-use symphony_core::node::{Pool, Role};
-use symphony_core::plan::volume::{Fact, ObjectState, Probe, Step};
+use symphony_core::node::{Compute, Pool, Role};
+use symphony_core::plan::machine::Hypervisor;
 use symphony_core::volume::{Volume, VolumeSpec, VolumeStatus};
 use symphony_core::{keys, record};
-use symphony_protocol::{Answer, Call, Hello, Outcome, PROTOCOL_VERSION, Seen, Task, ToAgent, ToManager, Work};
+use symphony_protocol::{Answer, Hello, PROTOCOL_VERSION, ToAgent, ToManager};
 use symphony_runtime::{Compiler, Limits, Options, Runtime};
 use symphony_store::{Compare, Embedded, Store, StoreExt as _, Txn};
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use node::Node;
 
 /// A manager's loops.
 pub(crate) struct Loops {
@@ -58,7 +61,7 @@ impl Loops {
             election: Arc::new(Sole),
             runtime: Runtime::open(options).unwrap(),
             plugins_dir: dir.path().join("plugins"),
-            first_party: ["spread", "file"].map(component).to_vec(),
+            first_party: ["spread", "file", "libvirt", "bridge"].map(component).to_vec(),
             agent_token: "secret".to_owned(),
             stop: CancellationToken::new(),
         };
@@ -113,7 +116,35 @@ impl Loops {
 
     pub(crate) async fn put(&self, volume: &Volume) {
         let key = keys::volume(&volume.meta.project, &volume.meta.name);
-        self.store.put(key, record::encode(volume).unwrap()).await.unwrap();
+        self.write(key, volume).await;
+    }
+
+    pub(crate) async fn write<T: serde::Serialize>(&self, key: String, value: &T) {
+        self.store.put(key, record::encode(value).unwrap()).await.unwrap();
+    }
+
+    /// A record, if it is there.
+    pub(crate) async fn read<T: serde::de::DeserializeOwned>(&self, key: String) -> Option<T> {
+        let kv = self.store.get(&key.into(), None).await.unwrap()?;
+        Some(record::decode(&kv.value).unwrap())
+    }
+
+    /// Changes a record as it is now, as a request does.
+    pub(crate) async fn change<T>(&self, key: String, change: impl Fn(&mut T))
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        loop {
+            let kv = self.store.get(&key.clone().into(), None).await.unwrap().unwrap();
+            let mut value: T = record::decode(&kv.value).unwrap();
+            change(&mut value);
+            let txn = Txn::new()
+                .when(Compare::mod_revision(key.clone(), kv.mod_revision))
+                .put(key.clone(), record::encode(&value).unwrap());
+            if self.store.txn(txn).await.unwrap().succeeded {
+                return;
+            }
+        }
     }
 
     pub(crate) async fn volume(&self, volume: &str) -> (Volume, symphony_store::Revision) {
@@ -139,9 +170,11 @@ impl Loops {
     }
 }
 
-/// An agent that keeps volumes in memory.
+/// An agent whose node is simulated.
 pub(crate) struct SimulatedAgent {
     pub(crate) calls: Arc<AtomicU64>,
+    pub(crate) node: Arc<Mutex<Node>>,
+    pub(crate) inbox: Inbox,
     pub(crate) ended: tokio::task::JoinHandle<()>,
 }
 
@@ -150,13 +183,18 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
         protocol: PROTOCOL_VERSION,
         node: name(node),
         version: "simulated".to_owned(),
-        roles: vec![Role::Block],
+        roles: vec![Role::Block, Role::Compute, Role::Network],
         pools: vec![Pool {
             name: name("default"),
             capacity_bytes,
             reflink: false,
         }],
-        compute: None,
+        compute: Some(Compute {
+            hypervisor: Hypervisor::Qemu,
+            cpus: 2,
+            cpu_overcommit_percent: 200,
+            memory_bytes: 1 << 30,
+        }),
         labels: Labels::default(),
         data_url: "http://127.0.0.1:1".to_owned(),
         epoch_seen: Epoch(0),
@@ -165,86 +203,42 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
 
 impl SimulatedAgent {
     pub(crate) async fn connect(control: &Control, node: &str, capacity_bytes: u64) -> Self {
-        let session = control.agents().connect(hello(node, capacity_bytes)).await.unwrap();
+        Self::connect_to(control, node, capacity_bytes, Arc::default()).await
+    }
+
+    /// As the agent of a node that was there before.
+    pub(crate) async fn connect_to(control: &Control, name: &str, capacity_bytes: u64, node: Arc<Mutex<Node>>) -> Self {
+        let session = control.agents().connect(hello(name, capacity_bytes)).await.unwrap();
         let calls = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&calls);
+        let inbox = session.inbox();
         Self {
             calls,
-            ended: tokio::spawn(serve(session, counted)),
+            node: Arc::clone(&node),
+            inbox,
+            ended: tokio::spawn(serve(session, counted, node)),
         }
     }
 
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
     }
+
+    pub(crate) fn node(&self) -> MutexGuard<'_, Node> {
+        self.node.lock().unwrap()
+    }
 }
 
-async fn serve(mut session: Session, calls: Arc<AtomicU64>) {
-    let disk = Mutex::new(HashMap::new());
+async fn serve(mut session: Session, calls: Arc<AtomicU64>, node: Arc<Mutex<Node>>) {
     let inbox = session.inbox();
     while let Some(frame) = session.to_agent.recv().await {
         if let ToAgent::Call(call) = frame {
             calls.fetch_add(1, Ordering::SeqCst);
-            let outcome = answer(&mut disk.lock().unwrap(), &call);
+            let outcome = node.lock().unwrap().run(&call.work);
             inbox.receive(ToManager::Answer(Answer {
                 call: call.id,
                 result: Ok(outcome),
             }));
         }
-    }
-}
-
-fn answer(disk: &mut HashMap<String, ObjectState>, call: &Call) -> Outcome {
-    let Work::Volume { task, .. } = &call.work else {
-        panic!("not for volumes: {:?}", call.work);
-    };
-    let probes = match task {
-        Task::Facts { probes } => probes,
-        Task::Steps { plan, then } => {
-            plan.steps().iter().for_each(|step| act(disk, step));
-            then
-        }
-    };
-    let fact = |probe: &Probe| match probe {
-        Probe::Object(object) => Fact::Object {
-            object: object.clone(),
-            state: disk.get(object).cloned().unwrap_or(ObjectState::Absent),
-        },
-        Probe::Pool => Fact::Pool {
-            reflink: false,
-            free_bytes: u64::MAX,
-        },
-        Probe::Image(_) => panic!("these volumes have no image"),
-    };
-    Outcome::Volume(Seen {
-        facts: probes.as_slice().iter().map(fact).collect(),
-        done: Vec::new(),
-    })
-}
-
-fn act(disk: &mut HashMap<String, ObjectState>, step: &Step) {
-    match step {
-        Step::Allocate { object, size_bytes } => {
-            disk.insert(
-                object.clone(),
-                ObjectState::Partial {
-                    size_bytes: *size_bytes,
-                    written: None,
-                },
-            );
-        }
-        Step::Resize { object, size_bytes } => match disk.get_mut(object) {
-            Some(ObjectState::Present { size_bytes: now } | ObjectState::Partial { size_bytes: now, .. }) => {
-                *now = *size_bytes
-            }
-            other => panic!("nothing to resize: {other:?}"),
-        },
-        Step::Publish { object } => {
-            if let Some(ObjectState::Partial { size_bytes, .. }) = disk.get(object).cloned() {
-                disk.insert(object.clone(), ObjectState::Present { size_bytes });
-            }
-        }
-        Step::Remove { object } => drop(disk.remove(object)),
-        other => panic!("not expected here: {other:?}"),
     }
 }
