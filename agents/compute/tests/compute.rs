@@ -4,6 +4,7 @@
 
 mod compute {
     mod crash;
+    mod exclusive;
     mod lab;
     mod linux;
     mod private;

@@ -44,7 +44,7 @@ pub struct NodeStatus {
     pub services: Vec<Service>,
     /// Where it keeps volumes; by name.
     pub pools: Vec<Pool>,
-    /// What it has for machines; nothing where it runs none.
+    /// What it has for machines; nothing where it runs none: it takes both roles, compute and network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<Compute>,
 }

@@ -107,7 +107,8 @@ fn registered(old: Option<&Node>, hello: &Hello) -> Node {
         data_url: hello.data_url.clone(),
         services: hello.roles.iter().map(service).collect(),
         pools,
-        compute: hello.compute.clone(),
+        // A machine's ports are made by its own node.
+        compute: hello.compute.clone().filter(|_| hello.roles.contains(&Role::Network)),
     };
     Node {
         meta,
