@@ -3,9 +3,11 @@
 
 pub mod cloud;
 pub mod disk;
+pub mod steady;
 pub mod wait;
 
 pub use cloud::{Cloud, Options};
+pub use steady::{NotYet, Steady};
 pub use symphony_lab as lab;
 pub use wait::{Patience, until};
 

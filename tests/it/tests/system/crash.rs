@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt as _;
 use symphony_api::client::Upload;
 use symphony_api::v1::{self, PatchVolume, PatchVolumeSpec, Size};
-use symphony_api::{Client, ClientError, Code};
-use symphony_tests::{Cloud, Options, disk, until};
+use symphony_api::{Client, Code};
+use symphony_tests::{Cloud, NotYet, Options, Steady, disk, until};
 
 use super::story::volume;
 use super::swap::activate;
@@ -73,7 +73,7 @@ fn options(files: &[(&'static str, &Path)], point: Option<&str>) -> Options {
 /// The life of an image, volumes and a policy, by a client that tries again; then the checks.
 async fn flow(cloud: &mut Cloud) {
     let raw = disk::raw(3, IMAGE_BYTES);
-    let mut steady = Steady { cloud };
+    let mut steady = Steady::of(cloud);
     steady
         .until_done("the image is uploaded", async |client| {
             match client.create_image("base", None, Upload::bytes(raw.clone())).await {
@@ -130,45 +130,6 @@ async fn flow(cloud: &mut Cloud) {
         })
         .await;
     check(cloud, &raw).await;
-}
-
-/// A client's patience: it starts the manager again when it died, and tries again what failed.
-struct Steady<'a> {
-    cloud: &'a mut Cloud,
-}
-
-/// Something that is not so yet, or an error.
-enum NotYet {
-    Waiting,
-    Failed(ClientError),
-}
-
-impl From<ClientError> for NotYet {
-    fn from(error: ClientError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl Steady<'_> {
-    async fn until_done<E: Into<NotYet>>(&mut self, what: &str, attempt: impl AsyncFn(&Client) -> Result<(), E>) {
-        for _ in 0..2_000 {
-            if self.cloud.is_dead() {
-                self.cloud.restart().await;
-            }
-            match attempt(self.cloud.client()).await.map_err(Into::into) {
-                Ok(()) => return,
-                Err(NotYet::Waiting) => {}
-                Err(NotYet::Failed(error)) => tracing_line(&error),
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-        }
-        panic!("it never came to be that {what}");
-    }
-}
-
-fn tracing_line(error: &ClientError) {
-    // Expected while the manager is down; shown by `--nocapture`.
-    eprintln!("  (trying again: {error})");
 }
 
 async fn ready(client: &Client, name: &str) -> Result<v1::Volume, NotYet> {
