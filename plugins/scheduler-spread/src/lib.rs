@@ -1,6 +1,7 @@
 //! Spread: the pool with the most free space first, so that load and failures are shared by many nodes.
 //!
-//! Compares bytes, not fractions: a large pool takes more before a small one takes any.
+//! Compares bytes, not fractions: a large pool takes more before a small one takes any. For machines the memory that is
+//! left counts as well; nodes with the labels that a request prefers come before all others.
 
 use symphony_sdk::{Candidate, Policy, Request, Score};
 
@@ -14,9 +15,23 @@ impl Policy for Spread {
     /// The GiB that are left once the request is placed. An f32 keeps pools a MiB apart up to 16 TiB of free space.
     #[inline]
     fn score(&self, request: &Request<'_>, node: &Candidate<'_>) -> Score {
-        let left = node.disk_free().saturating_sub(request.disk_bytes());
-        Score::part("free-gib", left.cast_signed() as f32 / (1_u64 << 30) as f32)
+        let score = Score::part("free-gib", gib(node.disk_free().saturating_sub(request.disk_bytes())));
+        if !request.is_for_machine() {
+            return score.and_preferred(request, node, PREFERRED);
+        }
+        let memory = node.memory_free().saturating_sub(request.memory_bytes());
+        score
+            .and("memory-gib", gib(memory))
+            .and_preferred(request, node, PREFERRED)
     }
+}
+
+/// What a preferred label is worth: more than any room.
+const PREFERRED: f32 = 1e7;
+
+#[inline(always)]
+fn gib(bytes: u64) -> f32 {
+    bytes.cast_signed() as f32 / (1_u64 << 30) as f32
 }
 
 symphony_sdk::export_scheduler!(Spread);
@@ -74,6 +89,26 @@ mod tests {
             .map(|entry| (entry.filter.as_str(), entry.rows))
             .collect();
         assert_eq!(removed, [("disk.free", 2), ("schedulable", 1)]);
+    }
+
+    #[test]
+    fn machines_go_where_most_memory_is_left_and_where_they_rather_are() {
+        let node = |cluster: Cluster, name, memory| {
+            cluster
+                .pool(name, "default", 9 * GIB, 9 * GIB)
+                .cpus(8, 8)
+                .memory(64 * GIB, memory)
+        };
+        let cluster = node(node(Cluster::new(), "node-1", 8 * GIB), "node-2", 12 * GIB).labels(&["gpu=yes"]);
+        let cluster = node(cluster, "node-3", 11 * GIB).pool("node-4", "default", 99 * GIB, 99 * GIB);
+        let machine = Want::machine(2, 2 * GIB);
+        assert_eq!(
+            nodes(&cluster, &vec![machine.clone(); 5]),
+            ["node-2", "node-3", "node-2", "node-3", "node-1"]
+        );
+        // Four have the processors of the one node that they prefer.
+        let placed = nodes(&cluster, &vec![machine.prefer("gpu=yes"); 5]);
+        assert_eq!(placed, ["node-2", "node-2", "node-2", "node-2", "node-3"]);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub use score::{PARTS_MAX, Reason, Score};
 /// **The contract**: `filter` and `score` are pure functions of the request and of the node's row. They see no other
 /// node, no counter, no memory of earlier calls. The score cache rests on it; [`crate::testing::Check`] tries it out.
 ///
+/// A request is a volume, or a machine with the volumes that it brings ([`Request::is_for_machine`]); a row is a pool of
+/// a node for both. Processors and memory are the node's: what a batch books of them is gone in all rows of the node.
+///
 /// Among equal scores the first row wins (by node name, then by pool name).
 pub trait Policy: 'static {
     /// Lower case, digits and `-`; at most 63 bytes. The same as in `[package.metadata.symphony]`.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use symphony_sdk::scheduler::{ColumnData, Engine, Error, NO_ROW, Outcome, SymbolNames};
+use symphony_sdk::scheduler::{ColumnData, Engine, Error, NO_ROW, Outcome, SymbolNames, Verdict};
 use symphony_sdk::testing::{Check, Cluster, Placed, Random, Row, Session, Want};
 use symphony_sdk::{Candidate, Columns, Policy, RawScheduler, Reason, Request, Score, StandardFilters};
 
@@ -13,13 +13,12 @@ struct Everything;
 impl Policy for Everything {
     const NAME: &'static str = "everything";
     const COLUMNS: Columns = Columns::STANDARD
-        .with_names()
-        .with_candidate(&["cpu.free", "load"])
-        .with_request(&["cpu"]);
+        .with_candidate(&["gpu.free", "load"])
+        .with_request(&["gpu"]);
 
     fn filter(&self, request: &Request<'_>, node: &Candidate<'_>) -> Result<(), Reason> {
         if node.number(0) < request.number(0) {
-            return Err(Reason::new("cpu.free").numbers(request.number(0), node.number(0)));
+            return Err(Reason::new("gpu.free").numbers(request.number(0), node.number(0)));
         }
         Ok(())
     }
@@ -103,7 +102,7 @@ fn random_cluster(random: &mut Random, rows: u64) -> Cluster {
                 free,
             )
             .labels(&labels)
-            .number("cpu.free", random.below(8))
+            .number("gpu.free", random.below(8))
             .ratio("load", random.below(10) as f32 / 10.0);
         if random.percent(10) {
             cluster.cordoned()
@@ -121,7 +120,7 @@ fn places_as_the_plain_way_does() {
         let cluster = random_cluster(&mut random, rows);
         let shapes: Vec<Want> = (0..1 + random.below(9))
             .map(|_| {
-                let want = Want::bytes(random.below(8) * 512).number("cpu", random.below(6));
+                let want = Want::bytes(random.below(8) * 512).number("gpu", random.below(6));
                 let want = if random.percent(30) { want.pool("a") } else { want };
                 if random.percent(30) {
                     want.require("disk=ssd")
@@ -161,7 +160,7 @@ fn more_shapes_than_are_kept_and_more_rows_than_are_noted() {
     let mut random = Random::new(5);
     let cluster = random_cluster(&mut random, 300);
     let wants: Vec<Want> = (0..3000)
-        .map(|_| Want::bytes(random.below(200)).number("cpu", random.below(3)))
+        .map(|_| Want::bytes(random.below(200)).number("gpu", random.below(3)))
         .collect();
     let expected = plain(cluster.rows().to_vec(), &wants);
     let placed = cluster.place(Everything, &wants);
@@ -229,14 +228,10 @@ fn explains_the_last_request_after_booking_the_others() {
         Want::bytes(30).pool("default"),
     ];
     let verdicts = session.explain(&wants);
-    let reasons: Vec<_> = verdicts
-        .iter()
-        .map(|verdict| match &verdict.outcome {
-            Outcome::Removed(refusal) => (refusal.filter.as_str(), refusal.wanted, refusal.available),
-            Outcome::Scored(_) => ("scored", 0, 0),
-        })
-        .collect();
-    assert_eq!(reasons, [("disk.free", 30, 20), ("pool", 0, 0), ("schedulable", 0, 0)]);
+    assert_eq!(
+        reasons(&verdicts),
+        [("disk.free", 30, 20), ("pool", 0, 0), ("schedulable", 0, 0)]
+    );
     let verdicts = session.explain(&wants[..2]);
     let Outcome::Removed(refusal) = &verdicts[1].outcome else {
         panic!("{verdicts:?}")
@@ -245,6 +240,158 @@ fn explains_the_last_request_after_booking_the_others() {
         (refusal.filter.as_str(), refusal.wanted, refusal.available),
         ("labels", 2, 1)
     );
+}
+
+/// Two nodes that run machines, one of them with two pools, and one that runs none.
+fn four() -> Cluster {
+    Cluster::new()
+        .pool("node-1", "a", 100, 50)
+        .pool("node-1", "b", 100, 90)
+        .cpus(8, 6)
+        .memory(64, 32)
+        .pool("node-2", "a", 100, 50)
+        .cpus(4, 4)
+        .memory(32, 16)
+        .pool("node-3", "a", 100, 50)
+}
+
+fn reasons(verdicts: &[Verdict]) -> Vec<(&str, u64, u64)> {
+    let outcomes = verdicts.iter().map(|verdict| &verdict.outcome);
+    outcomes
+        .map(|outcome| match outcome {
+            Outcome::Removed(refusal) => (refusal.filter.as_str(), refusal.wanted, refusal.available),
+            Outcome::Scored(_) => ("scored", 0, 0),
+        })
+        .collect()
+}
+
+#[test]
+fn explains_why_a_node_takes_no_machine() {
+    let mut session = Session::start(Engine::new(Flat), four());
+    let scored = ("scored", 0, 0);
+    let cases = [
+        (
+            Want::machine(5, 8),
+            [scored, scored, ("cpus", 5, 4), ("no-compute", 0, 0)],
+        ),
+        (
+            Want::machine(0, 20),
+            [scored, scored, ("memory", 20, 16), ("no-compute", 0, 0)],
+        ),
+        (
+            Want::machine(1, 1).disk(60),
+            [
+                ("disk.free", 60, 50),
+                scored,
+                ("disk.free", 60, 50),
+                ("no-compute", 0, 0),
+            ],
+        ),
+        (
+            Want::machine(1, 1).node("node-2"),
+            [("wrong-node", 0, 0), ("wrong-node", 0, 0), scored, ("wrong-node", 0, 0)],
+        ),
+        (
+            Want::machine(1, 1).near("node-1").near("node-2").avoid("node-1"),
+            [("not-apart", 0, 0), ("not-apart", 0, 0), scored, ("not-near", 0, 0)],
+        ),
+        // A volume may be bound to a node as well, and needs none of its processors.
+        (
+            Want::bytes(1).node("node-3"),
+            [("wrong-node", 0, 0), ("wrong-node", 0, 0), ("wrong-node", 0, 0), scored],
+        ),
+    ];
+    for (want, expected) in cases {
+        let verdicts = session.explain(std::slice::from_ref(&want));
+        assert_eq!(reasons(&verdicts), expected, "{want:?}");
+    }
+}
+
+#[test]
+fn what_a_machine_takes_is_gone_in_all_rows_of_its_node() {
+    let mut session = Session::start(Engine::new(Flat), four());
+    let machine = Want::machine(3, 16);
+    let wants = [
+        machine.clone().pool("a"),
+        machine.clone().pool("b"),
+        machine.clone().pool("b"),
+        machine,
+    ];
+    let rows = |placed: &[Placed]| placed.iter().map(Placed::row).collect::<Vec<_>>();
+    let expected = vec![Some(0), Some(1), None, Some(2)];
+    assert_eq!(rows(&session.place(&wants)), expected);
+    let placed = session.place(&wants);
+    assert_eq!(rows(&placed), expected, "bookings are forgotten");
+    let verdicts = session.explain(&[wants[0].clone(), wants[1].clone(), Want::machine(1, 0)]);
+    assert_eq!(
+        reasons(&verdicts)[..2],
+        [("cpus", 1, 0), ("cpus", 1, 0)],
+        "both rows of the node are full"
+    );
+    session.commit(&placed, &wants);
+    let left: Vec<_> = session
+        .cluster()
+        .rows()
+        .iter()
+        .map(|row| (row.cpus_free, row.memory_free))
+        .collect();
+    assert_eq!(left, [(0, 0), (0, 0), (1, 0), (0, 0)]);
+}
+
+#[test]
+fn a_policy_sees_machines_and_what_is_left_for_them() {
+    #[derive(Default)]
+    struct Looks;
+    impl Policy for Looks {
+        const NAME: &'static str = "looks";
+        // Standard columns may be named as one's own: they come once, and as the host told them.
+        const COLUMNS: Columns = Columns::STANDARD
+            .with_candidate(&["cpu.free"])
+            .with_request(&["cpu.count", "memory.bytes"]);
+        fn score(&self, request: &Request<'_>, node: &Candidate<'_>) -> Score {
+            assert_eq!(
+                (request.cpus(), request.memory_bytes()),
+                (request.number(0), request.number(1))
+            );
+            assert_eq!(request.is_for_machine(), request.cpus() > 0);
+            assert_eq!((node.number(0), node.name()), (6, "node-1"));
+            Score::part("cpus-total", node.cpus_total() as f32)
+                .and("cpus-free", node.cpus_free() as f32)
+                .and("memory-total", node.memory_total() as f32)
+                .and("memory-free", node.memory_free() as f32)
+                .and("gpu", if request.prefers("gpu=yes") { 0.5 } else { 0.0 })
+                .and_preferred(request, node, 100.0)
+        }
+    }
+    let cluster = Cluster::new()
+        .pool("node-1", "a", 100, 50)
+        .labels(&["rack=a", "disk=ssd"])
+        .cpus(8, 6)
+        .memory(64, 32);
+    let mut session = Session::start(Engine::new(Looks), cluster);
+    let wants = [
+        Want::machine(2, 8).disk(10),
+        Want::machine(1, 1)
+            .prefer("rack=a")
+            .prefer("gpu=yes")
+            .prefer("disk=ssd"),
+    ];
+    let verdicts = session.explain(&wants);
+    let Outcome::Scored(parts) = &verdicts[0].outcome else {
+        panic!("{verdicts:?}")
+    };
+    let parts: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.value)).collect();
+    let expected = [
+        ("cpus-total", 8.0),
+        ("cpus-free", 4.0),
+        ("memory-total", 64.0),
+        ("memory-free", 24.0),
+        ("gpu", 0.5),
+        ("preferred-labels", 200.0),
+    ];
+    assert_eq!(parts, expected);
+    let verdicts = session.explain(&[Want::bytes(1)]);
+    assert_eq!(verdicts[0].score, 8.0 + 6.0 + 64.0 + 32.0);
 }
 
 #[test]
@@ -358,7 +505,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 #[test]
 fn a_snapshot_without_a_wanted_column_is_named() {
     let mut session = Session::start(Engine::new(Flat), three());
-    for column in 0..5 {
+    for column in 0..10 {
         let mut snapshot = session.snapshot();
         let name = snapshot.columns.remove(column).name;
         let answer = Engine::new(Flat).load(snapshot);

@@ -56,6 +56,58 @@ fn requests(count: usize, numbers: &mut Numbers) -> Vec<Request> {
     (0..count).map(one).collect()
 }
 
+/// Nodes with one pool or two; four of five run machines.
+fn mixed_cluster(revision: u64, nodes: u64, numbers: &mut Numbers) -> Candidates {
+    let mut rows = Vec::new();
+    for n in 0..nodes {
+        let cpus_total = if numbers.below(5) > 0 { 8 + numbers.below(24) } else { 0 };
+        let room = Room {
+            cpus_total,
+            cpus_free: numbers.below(cpus_total + 1),
+            memory_total_bytes: 2 * cpus_total * GIB,
+            memory_free_bytes: numbers.below(2 * cpus_total + 1) * GIB,
+        };
+        let schedulable = numbers.below(10) > 0;
+        let labels = std::sync::Arc::new(format!("zone=z{},ssd=yes", n % 3).parse().unwrap());
+        let row = |pool: &str, free: u64| Candidate {
+            node: format!("node-{n:05}").parse().unwrap(),
+            pool: pool.parse().unwrap(),
+            schedulable,
+            total_bytes: 200 * GIB,
+            free_bytes: free * GIB,
+            room,
+            labels: std::sync::Arc::clone(&labels),
+        };
+        rows.push(row("default", numbers.below(200)));
+        if numbers.below(2) == 0 {
+            rows.push(row("fast", numbers.below(200)));
+        }
+    }
+    Candidates::from_rows(Revision(revision), rows)
+}
+
+/// Volumes and machines.
+fn mixed_requests(count: usize, numbers: &mut Numbers) -> Vec<Request> {
+    let mut volumes = requests(count, numbers);
+    for request in &mut volumes {
+        if numbers.below(3) == 0 {
+            continue;
+        }
+        let mut node = || format!("node-{:05}", numbers.below(40)).parse().unwrap();
+        let (first, second, third) = (node(), node(), node());
+        request.cpus = u32::try_from(numbers.below(5)).unwrap();
+        request.memory_bytes = numbers.below(8) * GIB;
+        match numbers.below(6) {
+            0 => request.avoid = [first, second, third].into(),
+            1 => request.near = [first, second, third].into(),
+            2 => request.node = Some(first),
+            3 => request.prefer = "zone=z2,ssd=yes".parse().unwrap(),
+            _ => {}
+        }
+    }
+    volumes
+}
+
 /// What the built-in policy decides, each request seeing those before it.
 fn expected(candidates: &Candidates, requests: &[Request]) -> Vec<Option<(u32, f32)>> {
     let mut bookings = Bookings::default();
@@ -112,6 +164,46 @@ async fn spread_decides_as_the_built_in_policy_does() {
 }
 
 #[tokio::test]
+async fn spread_decides_for_machines_as_the_built_in_policy_does() {
+    let plugin = start(&prepare("spread").await.unwrap()).await;
+    let mut numbers = Numbers(5);
+    for round in 1..20 {
+        let candidates = mixed_cluster(round, 40, &mut numbers);
+        let mut requests = mixed_requests(40, &mut numbers);
+        let answers = plugin.place(&candidates, requests.clone(), round).await.unwrap();
+        let wanted = expected(&candidates, &requests);
+        assert_eq!(chosen(&answers), wanted, "round {round}");
+
+        // The last one again: each row is in or out for the same reason, with the same numbers.
+        let Some(last) = requests.pop() else { continue };
+        let mut bookings = Bookings::default();
+        for (request, choice) in requests.iter().zip(&wanted) {
+            choice
+                .iter()
+                .for_each(|(row, _)| bookings.book(&candidates, *row, request));
+        }
+        let verdicts = plugin.explain(&candidates, requests, last.clone()).await;
+        let (verdicts, built_in) = (
+            verdicts.unwrap().unwrap(),
+            builtin::explain(&candidates, &bookings, &last),
+        );
+        assert_eq!(verdicts.len(), built_in.len());
+        for (said, wanted) in verdicts.iter().zip(&built_in) {
+            match (&said.outcome, &wanted.outcome) {
+                (Outcome::Scored { score, .. }, Outcome::Scored { score: wanted, .. }) => assert_eq!(score, wanted),
+                (Outcome::Removed(said), Outcome::Removed(wanted)) => {
+                    let numbers = |refusal: &symphony_core::place::Refusal| (refusal.wanted, refusal.available);
+                    if ["cpus", "memory"].contains(&wanted.filter.as_str()) {
+                        assert_eq!((&said.filter, numbers(said)), (&wanted.filter, numbers(wanted)));
+                    }
+                }
+                _ => panic!("{said:?} and {wanted:?} for {last:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn spread_explains_every_candidate() {
     let plugin = start(&prepare("spread").await.unwrap()).await;
     let candidates = cluster(1, 40, &mut Numbers(7));
@@ -148,8 +240,8 @@ async fn spread_explains_every_candidate() {
 #[tokio::test]
 async fn binpack_decides_otherwise_and_legally() {
     let plugin = start(&prepare("binpack").await.unwrap()).await;
-    let candidates = cluster(1, 60, &mut Numbers(3));
-    let requests = requests(50, &mut Numbers(4));
+    let candidates = mixed_cluster(1, 60, &mut Numbers(3));
+    let requests = mixed_requests(50, &mut Numbers(4));
     let answers = plugin.place(&candidates, requests.clone(), 0).await.unwrap();
     assert_ne!(chosen(&answers), expected(&candidates, &requests));
     let mut bookings = Bookings::default();
@@ -167,7 +259,10 @@ async fn both_pass_their_first_run_and_describe_themselves() {
         let compiled = prepare(name).await.unwrap();
         let descriptor = smoke(&compiled, "{}").await.unwrap();
         assert_eq!(descriptor.name, name);
-        assert!(descriptor.explains && descriptor.candidate_columns.contains(&"disk.free".to_owned()));
+        let (of_nodes, of_requests) = (&descriptor.candidate_columns, &descriptor.request_columns);
+        assert!(descriptor.explains && of_nodes.contains(&"disk.free".to_owned()));
+        // These two: it is asked about machines too.
+        assert!(of_nodes.contains(&"cpu.free".to_owned()) && of_requests.contains(&"cpu.count".to_owned()));
         assert_eq!(
             SchedulerPlugin::start(&compiled, "not json")
                 .await

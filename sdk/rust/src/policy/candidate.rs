@@ -12,7 +12,11 @@ pub(crate) struct View<'a> {
     pub(crate) free: &'a [u64],
     pub(crate) pool: &'a [u32],
     pub(crate) labels: &'a SetRows,
-    pub(crate) node: Option<&'a [u32]>,
+    pub(crate) node: &'a [u32],
+    pub(crate) cpus_total: &'a [u64],
+    pub(crate) cpus_free: &'a [u64],
+    pub(crate) memory_total: &'a [u64],
+    pub(crate) memory_free: &'a [u64],
     pub(crate) extra: &'a [&'a Values],
     pub(crate) symbols: &'a Symbols,
 }
@@ -99,12 +103,48 @@ impl<'a> Candidate<'a> {
         Symbol(self.pool)
     }
 
-    /// The node's name; empty unless the policy asked for it (`Columns::with_names`).
+    /// How many virtual processors the node's machines may claim; 0 on a node that runs none. The node's, not the
+    /// pool's: all rows of a node say the same.
+    #[must_use]
+    #[inline(always)]
+    pub fn cpus_total(&self) -> u64 {
+        self.view.cpus_total[self.row]
+    }
+
+    /// How many virtual processors of the node no claim has taken. Within a batch, less what earlier requests were
+    /// given, whichever of the node's rows they went to.
+    #[must_use]
+    #[inline(always)]
+    pub fn cpus_free(&self) -> u64 {
+        self.view.cpus_free[self.row]
+    }
+
+    /// Memory that the node's machines may claim, in bytes; 0 on a node that runs none. The node's, not the pool's.
+    #[must_use]
+    #[inline(always)]
+    pub fn memory_total(&self) -> u64 {
+        self.view.memory_total[self.row]
+    }
+
+    /// Memory of the node that no claim has taken, in bytes. Within a batch, less what earlier requests were given,
+    /// whichever of the node's rows they went to.
+    #[must_use]
+    #[inline(always)]
+    pub fn memory_free(&self) -> u64 {
+        self.view.memory_free[self.row]
+    }
+
+    /// The node's name as a symbol: the same in all rows of a node.
+    #[must_use]
+    #[inline(always)]
+    pub fn node(&self) -> Symbol {
+        Symbol(self.view.node[self.row])
+    }
+
+    /// The node's name.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        self.view
-            .node
-            .map_or("", |names| self.view.symbols.text(Symbol(names[self.row])))
+        self.view.symbols.text(self.node())
     }
 
     /// Its labels, each `key=value`, as symbols. Their order is that of the symbols' numbers, which differs from one load

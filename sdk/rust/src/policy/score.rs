@@ -1,5 +1,7 @@
 //! What a policy answers: a score with its parts, or a reason.
 
+use super::{Candidate, Request};
+
 /// How many parts a score may have. What is added beyond is counted in the last part.
 pub const PARTS_MAX: usize = 6;
 
@@ -44,6 +46,20 @@ impl Score {
             self.parts[PARTS_MAX - 1].1 += value;
         }
         self
+    }
+
+    /// Adds the part `preferred-labels`: `weight` for each label that the request prefers and the node has. Nothing is
+    /// added when there is none.
+    ///
+    /// A weight above what all other parts can come to has preferred nodes go before any others; a lower one weighs the
+    /// wish against the rest.
+    #[must_use]
+    #[inline(always)]
+    pub fn and_preferred(self, request: &Request<'_>, node: &Candidate<'_>, weight: f32) -> Self {
+        match request.preferred(node) {
+            0 => self,
+            labels => self.and("preferred-labels", labels as f32 * weight),
+        }
     }
 
     /// The sum of the parts.

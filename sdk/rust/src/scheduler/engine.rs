@@ -1,18 +1,19 @@
 //! Runs a policy: over resident rows, with a ranking per shape of request, booking within a batch and forgetting after.
 
+mod bookings;
 mod explain;
 mod rate;
 mod view;
 
 use crate::policy::Policy;
 use crate::scheduler::cache::Cache;
-use crate::scheduler::columns::Values;
 use crate::scheduler::mirror::Mirror;
 use crate::scheduler::shapes::{Shapes, fingerprint, repeats};
 use crate::scheduler::{
     Batch, Decisions, Delta, Descriptor, Error, NO_ROW, RawScheduler, Snapshot, Stamp, SymbolNames, Unplaceable,
     Verdict,
 };
+use bookings::Bookings;
 use rate::Rater;
 use view::Layout;
 
@@ -21,10 +22,7 @@ pub struct Engine<P> {
     policy: P,
     mirror: Mirror,
     layout: Option<Layout>,
-    /// What is free of each row's disk, less what this batch has booked.
-    free: Vec<u64>,
-    /// What this batch has booked: row and what was free before.
-    booked: Vec<(u32, u64)>,
+    bookings: Bookings,
     cache: Cache,
     caching: bool,
 }
@@ -43,8 +41,7 @@ impl<P: Policy> Engine<P> {
             policy,
             mirror: Mirror::default(),
             layout: None,
-            free: Vec::new(),
-            booked: Vec::new(),
+            bookings: Bookings::default(),
             cache: Cache::new(0),
             caching: P::CACHE,
         }
@@ -75,11 +72,11 @@ impl<P: Policy> Engine<P> {
             scores: Vec::with_capacity(count),
             unplaceable: Vec::new(),
         };
-        self.booked.reserve(count);
+        self.bookings.reserve(count);
         for (position, &shape) in batch.requests[..count].iter().enumerate() {
             let shape = shape as usize;
             let request = shapes.request(shape, &extra, self.mirror.symbols());
-            let view = layout.view(&self.mirror, &self.free, &own);
+            let view = layout.view(&self.mirror, self.bookings.left(), &own);
             let slot = match slots[shape] {
                 Slot::Kept(slot, fingerprint) if self.cache.holds(slot, fingerprint) => Some(slot),
                 Slot::Single => None,
@@ -100,9 +97,8 @@ impl<P: Policy> Engine<P> {
             if let Some((row, score)) = best {
                 answer.rows.push(row as u32);
                 answer.scores.push(score.min(f32::MAX));
-                self.booked.push((row as u32, self.free[row]));
-                self.free[row] = self.free[row].saturating_sub(request.disk_bytes());
-                self.cache.note(row as u32);
+                let nodes = layout.nodes(&self.mirror);
+                self.bookings.book(row, &request, nodes, &mut self.cache);
                 continue;
             }
             answer.rows.push(NO_ROW);
@@ -122,14 +118,6 @@ impl<P: Policy> Engine<P> {
         Ok(answer)
     }
 
-    /// Forgets what a batch has booked.
-    fn forget(&mut self) {
-        while let Some((row, free)) = self.booked.pop() {
-            self.free[row as usize] = free;
-            self.cache.note(row);
-        }
-    }
-
     /// What a batch needs before its first decision.
     fn open(&mut self, batch: &mut Batch) -> Result<Shapes, Error> {
         self.mirror.expect(batch.need)?;
@@ -139,22 +127,6 @@ impl<P: Policy> Engine<P> {
             names,
         })?;
         Shapes::new(P::COLUMNS, std::mem::take(&mut batch.shapes), &batch.requests)
-    }
-
-    /// Copies what is free from the mirror: bookings must not change what the digest is of.
-    fn copy_free(&mut self, rows: Option<&[u32]>) {
-        let Some(Values::U64s(free)) = self.mirror.column("disk.free") else {
-            return;
-        };
-        match rows {
-            None => self.free.clone_from(free),
-            Some(rows) => {
-                for &row in rows {
-                    self.free[row as usize] = free[row as usize];
-                    self.cache.note(row);
-                }
-            }
-        }
     }
 }
 
@@ -179,23 +151,22 @@ impl<P: Policy> RawScheduler for Engine<P> {
         self.layout = None;
         let stamp = self.mirror.load(snapshot)?;
         self.layout = Some(Layout::new(&self.mirror, P::COLUMNS)?);
-        self.booked.clear();
         self.cache = Cache::new(self.mirror.rows());
-        self.copy_free(None);
+        self.bookings.load(&self.mirror);
         Ok(stamp)
     }
 
     fn update(&mut self, delta: Delta) -> Result<Stamp, Error> {
         let rows = delta.rows.clone();
         let stamp = self.mirror.update(delta)?;
-        self.copy_free(Some(&rows));
+        self.bookings.update(&self.mirror, &rows, &mut self.cache);
         Ok(stamp)
     }
 
     fn place(&mut self, mut batch: Batch) -> Result<Decisions, Error> {
         let shapes = self.open(&mut batch)?;
         let answer = self.place_and_book(&shapes, &batch, batch.requests.len());
-        self.forget();
+        self.bookings.forget(&mut self.cache);
         answer
     }
 
@@ -208,10 +179,10 @@ impl<P: Policy> RawScheduler for Engine<P> {
         let layout = self.layout.as_ref().ok_or(Error::Stale(self.mirror.stamp()))?;
         let (extra, own) = (shapes.extra(), layout.own(&self.mirror));
         let request = shapes.request(last as usize, &extra, self.mirror.symbols());
-        let view = layout.view(&self.mirror, &self.free, &own);
+        let view = layout.view(&self.mirror, self.bookings.left(), &own);
         let verdicts = (0..view.rows).map(|row| explain::verdict(&self.policy, &request, &view.candidate(row)));
         let verdicts = verdicts.collect();
-        self.forget();
+        self.bookings.forget(&mut self.cache);
         Ok(verdicts)
     }
 }

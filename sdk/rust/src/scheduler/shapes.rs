@@ -4,13 +4,19 @@ use crate::policy::{Columns, Request};
 use crate::scheduler::columns::{SetRows, Values, misfit};
 use crate::scheduler::digest::{mix, row_seed};
 use crate::scheduler::symbols::Symbols;
-use crate::scheduler::{Batch, Column, Error};
+use crate::scheduler::{Batch, Column, ColumnData, Error};
 
 /// The decoded shapes of one batch.
 pub(crate) struct Shapes {
     bytes: Vec<u64>,
+    cpus: Vec<u64>,
+    memory: Vec<u64>,
     pool: Vec<u32>,
+    node: Vec<u32>,
     require: SetRows,
+    prefer: SetRows,
+    avoid: SetRows,
+    near: SetRows,
     extra: Vec<Values>,
     rows: usize,
 }
@@ -19,40 +25,28 @@ impl Shapes {
     /// Decodes and checks the shapes, and that each request has one.
     pub(crate) fn new(wanted: Columns, shapes: Vec<Column>, requests: &[u32]) -> Result<Self, Error> {
         let rows = shapes.iter().find_map(|column| match &column.data {
-            crate::scheduler::ColumnData::U64s(values) if column.name == "disk.bytes" => Some(values.len()),
+            ColumnData::U64s(values) if column.name == "disk.bytes" => Some(values.len()),
             _ => None,
         });
         let rows = rows.ok_or_else(|| missing("disk.bytes"))?;
-        let (mut bytes, mut pool, mut require) = (None, None, None);
-        let mut extra: Vec<Option<Values>> = vec![None; wanted.request.len()];
-        for column in shapes {
-            if let Some(wrong) = misfit(&column.data, rows) {
-                return Err(Error::Other(format!("request column {} {wrong}", column.name)));
-            }
-            let own = wanted.request.iter().position(|name| *name == column.name);
-            match (column.name.as_str(), Values::new(column.data)) {
-                ("disk.bytes", Values::U64s(values)) => bytes = Some(values),
-                ("pool", Values::Symbols(values)) => pool = Some(values),
-                ("require", Values::Sets(values)) => require = Some(values),
-                (_, values) => {
-                    if let Some(own) = own {
-                        extra[own] = Some(values);
-                    }
-                }
-            }
-        }
-        let extra = wanted.request.iter().zip(extra);
-        let extra = extra.map(|(name, values)| values.ok_or_else(|| missing(name)));
         if let Some(shape) = requests.iter().find(|shape| **shape as usize >= rows) {
             return Err(Error::Other(format!(
                 "a request is of shape {shape}, but there are {rows}"
             )));
         }
+        let mut given = Given::new(shapes, rows)?;
+        let extra = wanted.request.iter().map(|name| given.own(name));
         Ok(Self {
-            bytes: bytes.ok_or_else(|| missing("disk.bytes"))?,
-            pool: pool.ok_or_else(|| missing("pool"))?,
-            require: require.ok_or_else(|| missing("require"))?,
             extra: extra.collect::<Result<_, _>>()?,
+            bytes: given.u64s("disk.bytes")?,
+            cpus: given.u64s("cpu.count")?,
+            memory: given.u64s("memory.bytes")?,
+            pool: given.symbols("pool")?,
+            node: given.symbols("node")?,
+            require: given.sets("require")?,
+            prefer: given.sets("prefer")?,
+            avoid: given.sets("avoid")?,
+            near: given.sets("near")?,
             rows,
         })
     }
@@ -73,8 +67,14 @@ impl Shapes {
         Request {
             shape,
             bytes: self.bytes[shape],
+            cpus: self.cpus[shape],
+            memory: self.memory[shape],
             pool: self.pool[shape],
+            node: self.node[shape],
             require: self.require.row(shape),
+            prefer: self.prefer.row(shape),
+            avoid: self.avoid.row(shape),
+            near: self.near.row(shape),
             extra,
             symbols,
         }
@@ -82,21 +82,81 @@ impl Shapes {
 
     /// What the shape wants, as words: equal words are equal wants, in this batch and in later ones of the epoch.
     pub(crate) fn words(&self, shape: usize) -> Vec<u64> {
-        let require = self.require.row(shape);
-        let mut words = vec![self.bytes[shape], u64::from(self.pool[shape]), require.len() as u64];
-        words.extend(require.iter().map(|symbol| u64::from(*symbol)));
+        let mut words = vec![
+            self.bytes[shape],
+            self.cpus[shape],
+            self.memory[shape],
+            u64::from(self.pool[shape]),
+            u64::from(self.node[shape]),
+        ];
+        let set = |words: &mut Vec<u64>, rows: &SetRows| {
+            words.push(rows.row(shape).len() as u64);
+            words.extend(rows.row(shape).iter().map(|symbol| u64::from(*symbol)));
+        };
+        for rows in [&self.require, &self.prefer, &self.avoid, &self.near] {
+            set(&mut words, rows);
+        }
         for values in &self.extra {
             match values {
                 Values::U64s(values) => words.push(values[shape]),
                 Values::F32s(values) => words.push(u64::from(values[shape].to_bits())),
                 Values::Symbols(values) => words.push(u64::from(values[shape])),
-                Values::Sets(rows) => {
-                    words.push(rows.row(shape).len() as u64);
-                    words.extend(rows.row(shape).iter().map(|symbol| u64::from(*symbol)));
-                }
+                Values::Sets(rows) => set(&mut words, rows),
             }
         }
         words
+    }
+}
+
+/// The columns that a batch brought, each taken once.
+struct Given(Vec<(String, Option<Values>)>);
+
+impl Given {
+    /// Checks that each has one value per shape.
+    fn new(columns: Vec<Column>, rows: usize) -> Result<Self, Error> {
+        let checked = |column: Column| match misfit(&column.data, rows) {
+            Some(wrong) => Err(Error::Other(format!("request column {} {wrong}", column.name))),
+            None => Ok((column.name, Some(Values::new(column.data)))),
+        };
+        columns.into_iter().map(checked).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// A column of the policy's own; a copy where it is a standard one as well.
+    fn own(&mut self, name: &str) -> Result<Values, Error> {
+        let column = self.0.iter_mut().find(|(known, _)| known == name);
+        let values = column.and_then(|(_, values)| {
+            if Columns::is_of_requests(name) {
+                values.clone()
+            } else {
+                values.take()
+            }
+        });
+        values.ok_or_else(|| missing(name))
+    }
+
+    fn take(&mut self, name: &str) -> Option<Values> {
+        self.0.iter_mut().find(|(known, _)| known == name)?.1.take()
+    }
+
+    fn u64s(&mut self, name: &str) -> Result<Vec<u64>, Error> {
+        match self.take(name) {
+            Some(Values::U64s(values)) => Ok(values),
+            _ => Err(missing(name)),
+        }
+    }
+
+    fn symbols(&mut self, name: &str) -> Result<Vec<u32>, Error> {
+        match self.take(name) {
+            Some(Values::Symbols(values)) => Ok(values),
+            _ => Err(missing(name)),
+        }
+    }
+
+    fn sets(&mut self, name: &str) -> Result<SetRows, Error> {
+        match self.take(name) {
+            Some(Values::Sets(values)) => Ok(values),
+            _ => Err(missing(name)),
+        }
     }
 }
 

@@ -64,9 +64,10 @@ impl<P: Policy, F: Fn() -> P> Check<F> {
     }
 
     fn history(&self, random: &mut Random, case: u64) {
-        let rows = 1 + random.below(60);
-        let mut session = Session::start(Engine::new((self.policy)()), cluster::<P>(random, rows));
-        let shapes: Vec<Want> = (0..1 + random.below(6)).map(|_| want::<P>(random)).collect();
+        let nodes = 1 + random.below(60);
+        let mut session = Session::start(Engine::new((self.policy)()), cluster::<P>(random, nodes));
+        let rows = session.cluster().rows().len();
+        let shapes: Vec<Want> = (0..1 + random.below(6)).map(|_| want::<P>(random, nodes)).collect();
         for round in 0..12 {
             let wants: Vec<Want> = (0..1 + random.below(40))
                 .map(|_| random.pick(&shapes).clone())
@@ -91,7 +92,7 @@ impl<P: Policy, F: Fn() -> P> Check<F> {
             if random.percent(60) {
                 session.commit(&placed, &wants);
             }
-            let some: Vec<usize> = (0..rows as usize).filter(|_| random.percent(15)).collect();
+            let some: Vec<usize> = (0..rows).filter(|_| random.percent(15)).collect();
             session.change(&some, |row| disturb(row, random));
         }
     }
@@ -133,26 +134,39 @@ fn agree(placed: &Placed, verdicts: &[Verdict], case: u64) {
     }
 }
 
-fn cluster<P: Policy>(random: &mut Random, rows: u64) -> Cluster {
-    (0..rows).fold(Cluster::new(), |cluster, number| {
-        let total = (1 + random.below(64)) * GIB;
-        let pool = *random.pick(&POOLS);
-        let cluster = cluster.pool(&format!("node-{number:03}"), pool, total, total);
-        let mut cluster = P::COLUMNS
-            .candidate
-            .iter()
-            .fold(cluster, |cluster, name| cluster.number(name, random.any()));
-        let added = cluster.rows_mut().last_mut();
-        if let Some(row) = added {
-            disturb(row, random);
+fn node(number: u64) -> String {
+    format!("node-{number:03}")
+}
+
+/// Nodes with one pool or more.
+fn cluster<P: Policy>(random: &mut Random, nodes: u64) -> Cluster {
+    let mut cluster = Cluster::new();
+    for number in 0..nodes {
+        let first = random.below(POOLS.len() as u64) as usize;
+        for (position, pool) in POOLS.iter().enumerate().skip(first) {
+            if position > first && random.percent(70) {
+                continue;
+            }
+            let total = (1 + random.below(64)) * GIB;
+            cluster = cluster.pool(&node(number), pool, total, total);
+            let own = P::COLUMNS.candidate.iter();
+            cluster = own.fold(cluster, |cluster, name| cluster.number(name, random.any()));
+            // In the order of names, so what was added is the last one.
+            let last = cluster.rows().len() - 1;
+            disturb(&mut cluster.rows_mut()[last], random);
+            cluster.share_node(last);
         }
-        cluster
-    })
+    }
+    cluster
 }
 
 fn disturb(row: &mut Row, random: &mut Random) {
     row.schedulable = random.percent(90);
     row.free = random.below(row.total / GIB + 1) * GIB;
+    row.cpus_total = if random.percent(80) { 4 + random.below(28) } else { 0 };
+    row.cpus_free = random.below(row.cpus_total + 1);
+    row.memory_total = row.cpus_total * 2 * GIB;
+    row.memory_free = random.below(row.memory_total / GIB + 1) * GIB;
     row.labels = LABELS
         .iter()
         .filter(|_| random.percent(40))
@@ -163,8 +177,13 @@ fn disturb(row: &mut Row, random: &mut Random) {
     }
 }
 
-fn want<P: Policy>(random: &mut Random) -> Want {
-    let mut want = Want::bytes(random.below(8) * GIB);
+/// A volume as often as a machine.
+fn want<P: Policy>(random: &mut Random, nodes: u64) -> Want {
+    let mut want = if random.percent(50) {
+        Want::bytes(random.below(8) * GIB)
+    } else {
+        machine(random, nodes).disk(random.below(8) * GIB)
+    };
     if random.percent(40) {
         want = want.pool(random.pick::<&str>(&POOLS));
     }
@@ -175,4 +194,20 @@ fn want<P: Policy>(random: &mut Random) -> Want {
         .request
         .iter()
         .fold(want, |want, name| want.number(name, random.below(100)))
+}
+
+fn machine(random: &mut Random, nodes: u64) -> Want {
+    let mut want = Want::machine(random.below(6), random.below(8) * GIB);
+    let mut some = |chance: u64| -> Vec<String> {
+        let picked = (0..random.below(4)).map(|_| node(random.below(nodes))).collect();
+        if random.percent(chance) { picked } else { Vec::new() }
+    };
+    let (avoid, near, bound) = (some(30), some(20), some(10));
+    want = avoid.iter().fold(want, |want, node| want.avoid(node));
+    want = near.iter().fold(want, |want, node| want.near(node));
+    want = bound.first().into_iter().fold(want, |want, node| want.node(node));
+    if random.percent(40) {
+        want = want.prefer(random.pick::<&str>(&LABELS));
+    }
+    want
 }

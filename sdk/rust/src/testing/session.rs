@@ -156,19 +156,24 @@ impl<S: RawScheduler> Session<S> {
             .zip(wants)
             .filter_map(|(row, want)| Some((row?, want)))
         {
-            let free = &mut self.cluster.rows_mut()[row].free;
-            *free = free.saturating_sub(want.bytes);
-            rows.push(row);
+            let place = &mut self.cluster.rows_mut()[row];
+            place.free = place.free.saturating_sub(want.bytes);
+            place.cpus_free = place.cpus_free.saturating_sub(want.cpus);
+            place.memory_free = place.memory_free.saturating_sub(want.memory);
+            rows.extend(self.cluster.share_node(row));
         }
         self.tell(rows);
     }
 
-    /// Changes rows and tells the scheduler.
+    /// Changes rows and tells the scheduler. The processors and the memory of a changed row become those of all rows of
+    /// its node.
     pub fn change(&mut self, rows: &[usize], mut change: impl FnMut(&mut Row)) {
+        let mut changed = Vec::new();
         for &row in rows {
             change(&mut self.cluster.rows_mut()[row]);
+            changed.extend(self.cluster.share_node(row));
         }
-        self.tell(rows.to_vec());
+        self.tell(changed);
     }
 
     /// The delta that brings these rows up to date. The session then expects the scheduler to have taken it.
@@ -292,6 +297,10 @@ fn candidate_column(interner: &mut Interner, name: String, is_ratio: bool, rows:
         "schedulable" => ColumnData::U64s(rows.iter().map(|row| u64::from(row.schedulable)).collect()),
         "disk.total" => ColumnData::U64s(rows.iter().map(|row| row.total).collect()),
         "disk.free" => ColumnData::U64s(rows.iter().map(|row| row.free).collect()),
+        "cpu.total" => ColumnData::U64s(rows.iter().map(|row| row.cpus_total).collect()),
+        "cpu.free" => ColumnData::U64s(rows.iter().map(|row| row.cpus_free).collect()),
+        "memory.total" => ColumnData::U64s(rows.iter().map(|row| row.memory_total).collect()),
+        "memory.free" => ColumnData::U64s(rows.iter().map(|row| row.memory_free).collect()),
         "labels" => ColumnData::Sets(sets(interner, rows.iter().map(|row| row.labels.as_slice()))),
         own if is_ratio => ColumnData::F32s(rows.iter().map(|row| value_of(&row.ratios, own)).collect()),
         own => ColumnData::U64s(rows.iter().map(|row| value_of(&row.numbers, own)).collect()),
@@ -300,11 +309,20 @@ fn candidate_column(interner: &mut Interner, name: String, is_ratio: bool, rows:
 }
 
 fn request_column(interner: &mut Interner, name: String, shapes: &[&Want]) -> Column {
-    let pool = |want: &&Want| want.pool.as_deref().map_or(0, |pool| interner.number(pool));
+    let mut names = |of: fn(&Want) -> Option<&str>| {
+        let symbol = |want: &&Want| of(want).map_or(0, |name| interner.number(name));
+        ColumnData::Symbols(shapes.iter().map(symbol).collect())
+    };
     let data = match name.as_str() {
         "disk.bytes" => ColumnData::U64s(shapes.iter().map(|want| want.bytes).collect()),
-        "pool" => ColumnData::Symbols(shapes.iter().map(pool).collect()),
+        "cpu.count" => ColumnData::U64s(shapes.iter().map(|want| want.cpus).collect()),
+        "memory.bytes" => ColumnData::U64s(shapes.iter().map(|want| want.memory).collect()),
+        "pool" => names(|want| want.pool.as_deref()),
+        "node" => names(|want| want.node.as_deref()),
         "require" => ColumnData::Sets(sets(interner, shapes.iter().map(|want| want.require.as_slice()))),
+        "prefer" => ColumnData::Sets(sets(interner, shapes.iter().map(|want| want.prefer.as_slice()))),
+        "avoid" => ColumnData::Sets(sets(interner, shapes.iter().map(|want| want.avoid.as_slice()))),
+        "near" => ColumnData::Sets(sets(interner, shapes.iter().map(|want| want.near.as_slice()))),
         own => ColumnData::U64s(shapes.iter().map(|want| value_of(&want.numbers, own)).collect()),
     };
     Column { name, data }

@@ -11,18 +11,35 @@ pub(super) struct Rater<'a, P> {
     policy: &'a P,
     request: Request<'a>,
     view: View<'a>,
-    /// The request names neither pool nor labels, as most do: the loop then has no such checks in it.
-    anywhere: bool,
+    demand: Demand,
+}
+
+/// What a request asks for: the loop has only the checks in it that this needs. (In the functions below as `PLACE` and
+/// `NODE`, for the compiler to know.)
+#[derive(Clone, Copy)]
+enum Demand {
+    /// Room on disk and nothing else, as most volumes do.
+    Room,
+    /// A pool or labels as well.
+    Place,
+    /// Something of the node: processors, memory, neighbours, or what it prefers.
+    Node,
 }
 
 impl<'a, P: Policy> Rater<'a, P> {
     pub(super) fn new(policy: &'a P, request: Request<'a>, view: View<'a>) -> Self {
-        let anywhere = request.pool().is_none() && request.require().is_empty();
+        let demand = if request.minds_node() {
+            Demand::Node
+        } else if request.pool().is_none() && request.require().is_empty() {
+            Demand::Room
+        } else {
+            Demand::Place
+        };
         Self {
             policy,
             request,
             view,
-            anywhere,
+            demand,
         }
     }
 
@@ -46,18 +63,23 @@ impl<'a, P: Policy> Rater<'a, P> {
 
     #[inline(always)]
     fn each(&self, found: impl FnMut(usize, [f32; LANES])) {
-        if self.anywhere {
-            self.each_of::<true>(found)
-        } else {
-            self.each_of::<false>(found)
+        match self.demand {
+            Demand::Room => self.each_of::<false, false>(found),
+            Demand::Place => self.each_of::<true, false>(found),
+            Demand::Node => self.each_of::<true, true>(found),
         }
     }
 
     /// Gives the scores of some rows at a time; those beyond the last row are [`OUT`].
     #[inline(always)]
-    fn each_of<const ANYWHERE: bool>(&self, mut found: impl FnMut(usize, [f32; LANES])) {
+    fn each_of<const PLACE: bool, const NODE: bool>(&self, mut found: impl FnMut(usize, [f32; LANES])) {
         // Copies of its own, so that nothing is read again that did not change; chunks, so that no bounds are checked.
-        let (rows, request, view) = (self.view.rows, self.request, self.view);
+        let (rows, view) = (self.view.rows, self.view);
+        let request = if NODE {
+            self.request
+        } else {
+            self.request.minding_no_node()
+        };
         let chunks = view.schedulable.chunks_exact(LANES).zip(view.total.chunks_exact(LANES));
         let chunks = chunks
             .zip(view.free.chunks_exact(LANES))
@@ -76,13 +98,13 @@ impl<'a, P: Policy> Rater<'a, P> {
             });
             let pass = nodes
                 .iter()
-                .fold(true, |all, node| all & self::pass::<P, ANYWHERE>(&request, node));
+                .fold(true, |all, node| all & self::pass::<P, PLACE, NODE>(&request, node));
             found(
                 first,
                 if pass {
-                    nodes.map(|node| opinion::<P, ANYWHERE>(self.policy, &request, &node))
+                    nodes.map(|node| opinion::<P, PLACE, NODE>(self.policy, &request, &node))
                 } else {
-                    nodes.map(|node| rate::<P, ANYWHERE>(self.policy, &request, &node))
+                    nodes.map(|node| rate::<P, PLACE, NODE>(self.policy, &request, &node))
                 },
             );
             first += LANES;
@@ -93,7 +115,7 @@ impl<'a, P: Policy> Rater<'a, P> {
                 std::array::from_fn(|lane| {
                     let row = first + lane;
                     if row < rows {
-                        rate::<P, ANYWHERE>(self.policy, &request, &view.candidate(row))
+                        rate::<P, PLACE, NODE>(self.policy, &request, &view.candidate(row))
                     } else {
                         OUT
                     }
@@ -106,10 +128,10 @@ impl<'a, P: Policy> Rater<'a, P> {
 impl<P: Policy> Rate for Rater<'_, P> {
     fn one(&self, row: usize) -> f32 {
         let node = self.view.candidate(row);
-        worth(if self.anywhere {
-            rate::<P, true>(self.policy, &self.request, &node)
-        } else {
-            rate::<P, false>(self.policy, &self.request, &node)
+        worth(match self.demand {
+            Demand::Room => rate::<P, false, false>(self.policy, &self.request, &node),
+            Demand::Place => rate::<P, true, false>(self.policy, &self.request, &node),
+            Demand::Node => rate::<P, true, true>(self.policy, &self.request, &node),
         })
     }
 
@@ -125,9 +147,13 @@ impl<P: Policy> Rate for Rater<'_, P> {
 
 /// The policy's own score of a row, or [`OUT`]. May be NaN.
 #[inline(always)]
-fn rate<P: Policy, const ANYWHERE: bool>(policy: &P, request: &Request<'_>, node: &Candidate<'_>) -> f32 {
-    if pass::<P, ANYWHERE>(request, node) {
-        opinion::<P, ANYWHERE>(policy, request, node)
+fn rate<P: Policy, const PLACE: bool, const NODE: bool>(
+    policy: &P,
+    request: &Request<'_>,
+    node: &Candidate<'_>,
+) -> f32 {
+    if pass::<P, PLACE, NODE>(request, node) {
+        opinion::<P, PLACE, NODE>(policy, request, node)
     } else {
         OUT
     }
@@ -136,25 +162,43 @@ fn rate<P: Policy, const ANYWHERE: bool>(policy: &P, request: &Request<'_>, node
 /// The cheap standard filters in one condition: a branch for each would cost more than what it saves, above all in the
 /// sandbox, where every branch pays for its fuel.
 #[inline(always)]
-fn pass<P: Policy, const ANYWHERE: bool>(request: &Request<'_>, node: &Candidate<'_>) -> bool {
+fn pass<P: Policy, const PLACE: bool, const NODE: bool>(request: &Request<'_>, node: &Candidate<'_>) -> bool {
     let StandardFilters {
         schedulable,
         pool,
         disk,
         ..
     } = P::FILTERS;
-    let in_pool = ANYWHERE | !pool | request.pool().is_none() | (request.pool() == node.pool());
+    let in_pool = !PLACE | !pool | request.pool().is_none() | (request.pool() == node.pool());
     let fits = !disk | (node.disk_free() >= request.disk_bytes());
-    (!schedulable | node.schedulable()) & in_pool & fits
+    let runs = !NODE || runs::<P>(request, node);
+    (!schedulable | node.schedulable()) & in_pool & fits & runs
 }
 
-/// The labels, and what the policy itself thinks of a row that passes.
+/// The same for what is asked of the node.
 #[inline(always)]
-fn opinion<P: Policy, const ANYWHERE: bool>(policy: &P, request: &Request<'_>, node: &Candidate<'_>) -> f32 {
+fn runs<P: Policy>(request: &Request<'_>, node: &Candidate<'_>) -> bool {
+    let StandardFilters {
+        node: bound, compute, ..
+    } = P::FILTERS;
+    let there = !bound | request.node().is_none() | (request.node() == node.node());
+    let fits =
+        (node.cpus_total() > 0) & (node.cpus_free() >= request.cpus()) & (node.memory_free() >= request.memory_bytes());
+    there & (!compute | !request.is_for_machine() | fits)
+}
+
+/// The labels and neighbours, and what the policy itself thinks of a row that passes.
+#[inline(always)]
+fn opinion<P: Policy, const PLACE: bool, const NODE: bool>(
+    policy: &P,
+    request: &Request<'_>,
+    node: &Candidate<'_>,
+) -> f32 {
     let wanted = request.require();
-    let unlabelled = ANYWHERE || !P::FILTERS.labels || wanted.is_empty();
+    let unlabelled = !PLACE || !P::FILTERS.labels || wanted.is_empty();
     let labelled = unlabelled || had_of(wanted, node.labels()) == wanted.len();
-    if labelled && policy.filter(request, node).is_ok() {
+    let neighbourly = !NODE || !P::FILTERS.neighbours || (is_apart(request, node) && is_near(request, node));
+    if labelled && neighbourly && policy.filter(request, node).is_ok() {
         policy.score(request, node).total()
     } else {
         OUT
@@ -171,12 +215,18 @@ pub(super) fn worth(score: f32) -> f32 {
 pub(super) fn judge<P: Policy>(policy: &P, request: &Request<'_>, node: &Candidate<'_>) -> Result<(), Reason> {
     let StandardFilters {
         schedulable,
+        node: bound,
         pool,
         labels,
+        neighbours,
+        compute,
         disk,
     } = P::FILTERS;
     if schedulable && !node.schedulable() {
         return Err(Reason::new("schedulable").detail("takes no new work"));
+    }
+    if bound && !request.node().is_none() && request.node() != node.node() {
+        return Err(Reason::new("wrong-node").detail("is not the node that it is bound to"));
     }
     if pool && !request.pool().is_none() && request.pool() != node.pool() {
         return Err(Reason::new("pool").detail("is not the pool that was asked for"));
@@ -189,10 +239,45 @@ pub(super) fn judge<P: Policy>(policy: &P, request: &Request<'_>, node: &Candida
             return Err(reason.detail("lacks a label that was asked for"));
         }
     }
+    if neighbours && !is_apart(request, node) {
+        return Err(Reason::new("not-apart").detail("has a machine that this one must be apart from"));
+    }
+    if neighbours && !is_near(request, node) {
+        return Err(Reason::new("not-near").detail("has none of the machines that this one must be near"));
+    }
+    if compute && request.is_for_machine() {
+        judge_compute(request, node)?;
+    }
     if disk && node.disk_free() < request.disk_bytes() {
         return Err(Reason::new("disk.free").numbers(request.disk_bytes(), node.disk_free()));
     }
     policy.filter(request, node)
+}
+
+/// Whether the node can run the machine.
+fn judge_compute(request: &Request<'_>, node: &Candidate<'_>) -> Result<(), Reason> {
+    if node.cpus_total() == 0 {
+        return Err(Reason::new("no-compute").detail("runs no machines"));
+    }
+    if node.cpus_free() < request.cpus() {
+        return Err(Reason::new("cpus").numbers(request.cpus(), node.cpus_free()));
+    }
+    if node.memory_free() < request.memory_bytes() {
+        return Err(Reason::new("memory").numbers(request.memory_bytes(), node.memory_free()));
+    }
+    Ok(())
+}
+
+/// Whether no machine is there that it must be apart from.
+#[inline]
+fn is_apart(request: &Request<'_>, node: &Candidate<'_>) -> bool {
+    request.avoid().binary_search(&node.node().0).is_err()
+}
+
+/// Whether one of the machines is there that it must be near, if there are any.
+#[inline]
+fn is_near(request: &Request<'_>, node: &Candidate<'_>) -> bool {
+    request.near().is_empty() || request.near().binary_search(&node.node().0).is_ok()
 }
 
 /// How many of the wanted symbols are there.

@@ -1,5 +1,6 @@
 //! Where the columns that a policy reads stand in the mirror.
 
+use super::bookings::Left;
 use crate::policy::{Columns, View};
 use crate::scheduler::columns::{SetRows, Values};
 use crate::scheduler::{Error, Mirror};
@@ -10,7 +11,9 @@ pub(super) struct Layout {
     schedulable: usize,
     total: usize,
     labels: usize,
-    node: Option<usize>,
+    node: usize,
+    cpus_total: usize,
+    memory_total: usize,
     own: Vec<usize>,
 }
 
@@ -24,17 +27,17 @@ impl Layout {
         };
         let u64s = |values: &Values| matches!(values, Values::U64s(_));
         let symbols = |values: &Values| matches!(values, Values::Symbols(_));
-        find("disk.free", u64s)?;
+        for booked in ["disk.free", "cpu.free", "memory.free"] {
+            find(booked, u64s)?;
+        }
         Ok(Self {
             pool: find("pool", symbols)?,
             schedulable: find("schedulable", u64s)?,
             total: find("disk.total", u64s)?,
             labels: find("labels", |values| matches!(values, Values::Sets(_)))?,
-            node: if columns.names {
-                Some(find("node", symbols)?)
-            } else {
-                None
-            },
+            node: find("node", symbols)?,
+            cpus_total: find("cpu.total", u64s)?,
+            memory_total: find("memory.total", u64s)?,
             own: columns
                 .candidate
                 .iter()
@@ -48,18 +51,28 @@ impl Layout {
         self.own.iter().map(|position| mirror.values(*position)).collect()
     }
 
-    /// All rows, with what is free according to the batch.
+    /// The rows' nodes.
     #[inline]
-    pub(super) fn view<'a>(&self, mirror: &'a Mirror, free: &'a [u64], extra: &'a [&'a Values]) -> View<'a> {
+    pub(super) fn nodes<'a>(&self, mirror: &'a Mirror) -> &'a [u32] {
+        symbols(mirror, self.node)
+    }
+
+    /// All rows, with what is left according to the batch.
+    #[inline]
+    pub(super) fn view<'a>(&self, mirror: &'a Mirror, left: &'a Left, extra: &'a [&'a Values]) -> View<'a> {
         let rows = mirror.rows();
         View {
             rows,
             schedulable: u64s(mirror, self.schedulable),
             total: u64s(mirror, self.total),
-            free: &free[..rows],
+            free: &left.disk[..rows],
             pool: symbols(mirror, self.pool),
             labels: sets(mirror, self.labels),
-            node: self.node.map(|position| symbols(mirror, position)),
+            node: self.nodes(mirror),
+            cpus_total: u64s(mirror, self.cpus_total),
+            cpus_free: &left.cpus[..rows],
+            memory_total: u64s(mirror, self.memory_total),
+            memory_free: &left.memory[..rows],
             extra,
             symbols: mirror.symbols(),
         }
