@@ -14,17 +14,17 @@ impl Policy for Binpack {
 
     /// The share of the pool that is taken once the request is placed: 0 is empty, 1 is full.
     /// For a machine the share of the node's memory comes to it: memory runs out first, so it counts more.
-    #[inline]
+    #[inline(always)]
     fn score(&self, request: &Request<'_>, node: &Candidate<'_>) -> Score {
         let disk = full(node.disk_total(), node.disk_free().saturating_sub(request.disk_bytes()));
         let score = Score::part("full-after", disk);
-        if !request.is_for_machine() {
-            return score.and_preferred(request, node, PREFERRED);
-        }
-        let memory = node.memory_free().saturating_sub(request.memory_bytes());
-        score
-            .and("memory-full-after", MEMORY * full(node.memory_total(), memory))
-            .and_preferred(request, node, PREFERRED)
+        let score = if request.is_for_machine() {
+            let memory = node.memory_free().saturating_sub(request.memory_bytes());
+            score.and("memory-full-after", MEMORY * full(node.memory_total(), memory))
+        } else {
+            score
+        };
+        score.and_preferred(request, node, PREFERRED)
     }
 }
 

@@ -13,16 +13,16 @@ impl Policy for Spread {
     const NAME: &'static str = "spread";
 
     /// The GiB that are left once the request is placed. An f32 keeps pools a MiB apart up to 16 TiB of free space.
-    #[inline]
+    #[inline(always)]
     fn score(&self, request: &Request<'_>, node: &Candidate<'_>) -> Score {
         let score = Score::part("free-gib", gib(node.disk_free().saturating_sub(request.disk_bytes())));
-        if !request.is_for_machine() {
-            return score.and_preferred(request, node, PREFERRED);
-        }
-        let memory = node.memory_free().saturating_sub(request.memory_bytes());
-        score
-            .and("memory-gib", gib(memory))
-            .and_preferred(request, node, PREFERRED)
+        let score = if request.is_for_machine() {
+            let memory = node.memory_free().saturating_sub(request.memory_bytes());
+            score.and("memory-gib", gib(memory))
+        } else {
+            score
+        };
+        score.and_preferred(request, node, PREFERRED)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The engine against the host's own rules: volumes and machines mixed, through the host's own columns.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeSet;
 
 use symphony_core::counter::Revision;

@@ -273,6 +273,24 @@ async fn both_pass_their_first_run_and_describe_themselves() {
     }
 }
 
+/// Fuel is counted, not measured: the same in each run.
+#[tokio::test]
+async fn a_volume_does_not_pay_for_what_machines_need() {
+    const ROWS: u64 = 5_000;
+    const REQUESTS: u64 = 50;
+    for name in ["spread", "binpack"] {
+        let plugin = start(&prepare(name).await.unwrap()).await;
+        let candidates = cluster(1, ROWS, &mut Numbers(1));
+        plugin.place(&candidates, Vec::new(), 0).await.unwrap();
+        let before = plugin.compiled().stats().fuel;
+        // No two are alike, so that each looks at all rows.
+        let volumes = (0..REQUESTS).map(|n| request(GIB + n * 512)).collect();
+        plugin.place(&candidates, volumes, 0).await.unwrap();
+        let per_pair = (plugin.compiled().stats().fuel - before) / (ROWS * REQUESTS);
+        assert!(per_pair < 80, "{name} takes {per_pair} of fuel for a row");
+    }
+}
+
 #[tokio::test]
 async fn a_batch_has_a_limit() {
     let plugin = start(&prepare("spread").await.unwrap()).await;

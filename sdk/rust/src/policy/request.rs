@@ -88,13 +88,13 @@ impl<'a> Request<'a> {
 
     /// How many of the labels that it prefers this node has.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn preferred(&self, node: &Candidate<'_>) -> usize {
         if self.prefer.is_empty() {
-            return 0;
+            0
+        } else {
+            count_in(self.prefer, node.labels())
         }
-        let there = node.labels();
-        self.prefer.iter().filter(|symbol| there.contains(symbol)).count()
     }
 
     /// The nodes that it must not be on, as symbols in ascending order: machines are there that it is to be apart from.
@@ -111,24 +111,30 @@ impl<'a> Request<'a> {
         self.near
     }
 
-    /// Whether it asks anything of the node beside labels, or wishes for anything.
-    #[inline]
-    pub(crate) const fn minds_node(&self) -> bool {
-        let named = self.node != 0 || !self.avoid.is_empty() || !self.near.is_empty();
-        self.is_for_machine() || named || !self.prefer.is_empty()
+    /// Whether it matters to it which nodes they are, beside pools and labels that it requires.
+    pub(crate) const fn is_choosy(&self) -> bool {
+        self.node != 0 || !self.prefer.is_empty() || !self.avoid.is_empty() || !self.near.is_empty()
     }
 
-    /// The same request, of which [`Self::minds_node`] is false, in such a way that the compiler knows: a scan that is
-    /// made for it has nothing in it that is about machines, and neither has the policy's part.
+    /// The same request, which is not choosy, in such a way that the compiler knows: a scan that is made for it has
+    /// nothing of that in it, and neither has the policy's part.
     #[inline(always)]
-    pub(crate) const fn minding_no_node(self) -> Self {
+    pub(crate) const fn not_choosy(self) -> Self {
         Self {
-            cpus: 0,
-            memory: 0,
             node: 0,
             prefer: &[],
             avoid: &[],
             near: &[],
+            ..self
+        }
+    }
+
+    /// The same request, which is a volume's, in such a way that the compiler knows.
+    #[inline(always)]
+    pub(crate) const fn not_for_machine(self) -> Self {
+        Self {
+            cpus: 0,
+            memory: 0,
             ..self
         }
     }
@@ -152,4 +158,11 @@ impl<'a> Request<'a> {
             Values::U64s(_) | Values::F32s(_) | Values::Sets(_) => "",
         }
     }
+}
+
+/// How many of the wanted symbols are there. Out of the way, for most requests prefer nothing: what is small is inlined
+/// into a scan.
+#[inline(never)]
+fn count_in(wanted: &[u32], there: &[u32]) -> usize {
+    wanted.iter().filter(|symbol| there.contains(symbol)).count()
 }

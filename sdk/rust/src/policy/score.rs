@@ -39,8 +39,16 @@ impl Score {
     #[inline(always)]
     pub const fn and(mut self, name: &'static str, value: f32) -> Self {
         self.total += value;
+        // With indices that the compiler knows, a scan that only wants the total keeps no parts at all, also when it
+        // depends on the request how many there are.
+        let mut at = 0;
+        while at < PARTS_MAX {
+            if at == self.count {
+                self.parts[at] = (name, value);
+            }
+            at += 1;
+        }
         if self.count < PARTS_MAX {
-            self.parts[self.count] = (name, value);
             self.count += 1;
         } else {
             self.parts[PARTS_MAX - 1].1 += value;
@@ -127,5 +135,23 @@ impl Reason {
     #[must_use]
     pub const fn filter(&self) -> &'static str {
         self.filter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PARTS_MAX, Score};
+
+    #[test]
+    fn parts_have_a_limit_and_add_up_all_the_same() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let score = names[1..]
+            .iter()
+            .fold(Score::part(names[0], 1.0), |score, &name| score.and(name, 1.0));
+        assert_eq!(score.total(), 8.0);
+        let parts = score.parts();
+        assert_eq!(parts.len(), PARTS_MAX);
+        assert_eq!(parts[..PARTS_MAX - 1], names.map(|name| (name, 1.0))[..PARTS_MAX - 1]);
+        assert_eq!(parts[PARTS_MAX - 1], ("f", 3.0), "the last one has what is beyond");
     }
 }

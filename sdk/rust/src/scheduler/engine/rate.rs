@@ -2,6 +2,7 @@
 
 use crate::policy::{Candidate, Policy, Reason, Request, StandardFilters, View};
 use crate::scheduler::ranking::{OUT, Rate};
+use crate::scheduler::symbols::Symbol;
 
 /// How many rows are looked at in one go of the loop.
 const LANES: usize = 4;
@@ -22,24 +23,31 @@ enum Demand {
     Room,
     /// A pool or labels as well.
     Place,
-    /// Something of the node: processors, memory, neighbours, or what it prefers.
-    Node,
+    /// Room on the node and in the pool, and nothing else: most machines.
+    Machine,
+    /// Anything: a node, neighbours, labels that it prefers.
+    Any,
+}
+
+impl Demand {
+    const fn of(request: &Request<'_>) -> Self {
+        let anywhere = request.pool().is_none() && request.require().is_empty();
+        match (request.is_choosy(), request.is_for_machine(), anywhere) {
+            (false, false, true) => Self::Room,
+            (false, false, false) => Self::Place,
+            (false, true, true) => Self::Machine,
+            _ => Self::Any,
+        }
+    }
 }
 
 impl<'a, P: Policy> Rater<'a, P> {
     pub(super) fn new(policy: &'a P, request: Request<'a>, view: View<'a>) -> Self {
-        let demand = if request.minds_node() {
-            Demand::Node
-        } else if request.pool().is_none() && request.require().is_empty() {
-            Demand::Room
-        } else {
-            Demand::Place
-        };
         Self {
             policy,
             request,
             view,
-            demand,
+            demand: Demand::of(&request),
         }
     }
 
@@ -66,7 +74,8 @@ impl<'a, P: Policy> Rater<'a, P> {
         match self.demand {
             Demand::Room => self.each_of::<false, false>(found),
             Demand::Place => self.each_of::<true, false>(found),
-            Demand::Node => self.each_of::<true, true>(found),
+            Demand::Machine => self.each_of::<false, true>(found),
+            Demand::Any => self.each_of::<true, true>(found),
         }
     }
 
@@ -75,10 +84,10 @@ impl<'a, P: Policy> Rater<'a, P> {
     fn each_of<const PLACE: bool, const NODE: bool>(&self, mut found: impl FnMut(usize, [f32; LANES])) {
         // Copies of its own, so that nothing is read again that did not change; chunks, so that no bounds are checked.
         let (rows, view) = (self.view.rows, self.view);
-        let request = if NODE {
-            self.request
-        } else {
-            self.request.minding_no_node()
+        let request = match (PLACE, NODE) {
+            (true, true) => self.request,
+            (false, true) => self.request.not_choosy(),
+            (_, false) => self.request.not_choosy().not_for_machine(),
         };
         let chunks = view.schedulable.chunks_exact(LANES).zip(view.total.chunks_exact(LANES));
         let chunks = chunks
@@ -131,7 +140,8 @@ impl<P: Policy> Rate for Rater<'_, P> {
         worth(match self.demand {
             Demand::Room => rate::<P, false, false>(self.policy, &self.request, &node),
             Demand::Place => rate::<P, true, false>(self.policy, &self.request, &node),
-            Demand::Node => rate::<P, true, true>(self.policy, &self.request, &node),
+            Demand::Machine => rate::<P, false, true>(self.policy, &self.request, &node),
+            Demand::Any => rate::<P, true, true>(self.policy, &self.request, &node),
         })
     }
 
@@ -181,7 +191,7 @@ fn runs<P: Policy>(request: &Request<'_>, node: &Candidate<'_>) -> bool {
     let StandardFilters {
         node: bound, compute, ..
     } = P::FILTERS;
-    let there = !bound | request.node().is_none() | (request.node() == node.node());
+    let there = !bound || request.node().is_none() || request.node() == node.node();
     let fits =
         (node.cpus_total() > 0) & (node.cpus_free() >= request.cpus()) & (node.memory_free() >= request.memory_bytes());
     there & (!compute | !request.is_for_machine() | fits)
@@ -269,15 +279,21 @@ fn judge_compute(request: &Request<'_>, node: &Candidate<'_>) -> Result<(), Reas
 }
 
 /// Whether no machine is there that it must be apart from.
-#[inline]
+#[inline(always)]
 fn is_apart(request: &Request<'_>, node: &Candidate<'_>) -> bool {
-    request.avoid().binary_search(&node.node().0).is_err()
+    request.avoid().is_empty() || !is_among(request.avoid(), node.node())
 }
 
 /// Whether one of the machines is there that it must be near, if there are any.
-#[inline]
+#[inline(always)]
 fn is_near(request: &Request<'_>, node: &Candidate<'_>) -> bool {
-    request.near().is_empty() || request.near().binary_search(&node.node().0).is_ok()
+    request.near().is_empty() || is_among(request.near(), node.node())
+}
+
+/// Whether a node is one of these. Out of the way: a loop in a loop has no place in a scan that mostly needs none.
+#[inline(never)]
+fn is_among(nodes: &[u32], node: Symbol) -> bool {
+    nodes.binary_search(&node.0).is_ok()
 }
 
 /// How many of the wanted symbols are there.
