@@ -78,15 +78,15 @@ const NETWORKS: [Try; 6] = [
     package("nft --version", "no nft", "nftables"),
     package("dnsmasq --version", "no dnsmasq", "dnsmasq-base"),
     kernel(
-        "! command -v ip || unshare --net sh -c 'ip link add name try0 type bridge && ip link add name try1 type veth && ip link set try1 master try0'",
+        "! command -v ip || ! command -v unshare || unshare --net sh -c 'ip link add name try0 type bridge && ip link add name try1 type veth && ip link set try1 master try0'",
         "no bridges",
     ),
     kernel(
-        "! command -v nft || unshare --net nft add table bridge try",
+        "! command -v nft || ! command -v unshare || unshare --net nft add table bridge try",
         "no nftables in the kernel",
     ),
     kernel(
-        "! command -v ip || unshare --net ip tuntap add name try0 mode tap",
+        "! command -v ip || ! command -v unshare || unshare --net ip tuntap add name try0 mode tap",
         "no /dev/net/tun",
     ),
 ];

@@ -39,14 +39,21 @@ pub(crate) struct Cloud {
 impl Cloud {
     /// Starts one below `home` and waits for its line.
     pub(crate) fn start(home: &Path) -> Self {
+        Self::start_with(home, &["--nodes", "3", "--no-machines"], None)
+    }
+
+    /// As [`Cloud::start`], with more arguments, and another PATH.
+    pub(crate) fn start_with(home: &Path, more: &[&str], path: Option<&Path>) -> Self {
         need_agent();
         let data = home.join("cloud");
         let log = std::fs::File::create(home.join("dev.log")).unwrap();
-        let mut child = command(home)
+        let mut child = command(home);
+        if let Some(path) = path {
+            child.env("PATH", path);
+        }
+        let mut child = child
             .args([
                 "dev",
-                "--nodes",
-                "3",
                 "--listen",
                 "127.0.0.1:0",
                 "--pool-capacity",
@@ -54,6 +61,7 @@ impl Cloud {
                 "--data",
             ])
             .arg(&data)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
