@@ -1,6 +1,7 @@
 //! A libvirtd of our own, where there is no system's: in namespaces for mounts and processes, with its files in one folder.
 //! It and its machines outlive the agent; the next agent finds them. Knows nothing of machines.
 
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -117,7 +118,7 @@ impl Libvirtd {
     /// Where libvirt is reached.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("qemu+unix:///system?socket={}", self.socket.display())
+        format!("qemu+unix:///system?socket={}", escaped(&self.socket))
     }
 
     /// The process id of libvirtd itself, as seen from here; nothing while it is being started again.
@@ -208,6 +209,19 @@ fn wait(socket: &Path, folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// A path as a part of a URI: folders may have spaces and worse in their names.
+fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(*byte)),
+            // Writing into memory does not fail.
+            _ => _ = write!(text, "%{byte:02X}"),
+        }
+    }
+    text
+}
+
 /// The `unshare` of a folder. By what it was started with, not by a file with its number: such a file can be missing, and
 /// a number be another's.
 fn find(folder: &Path) -> io::Result<Option<Pid>> {
@@ -232,4 +246,15 @@ fn find(folder: &Path) -> io::Result<Option<Pid>> {
 fn children(pid: u32) -> Vec<u32> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_escaped_for_a_uri() {
+        assert_eq!(escaped(Path::new("/run/a-b_c.d~/1")), "/run/a-b_c.d~/1");
+        assert_eq!(escaped(Path::new("/my cloud/100%?&#")), "/my%20cloud/100%25%3F%26%23");
+    }
 }

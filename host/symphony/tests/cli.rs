@@ -432,14 +432,14 @@ fn nodes_run_machines_where_they_can_and_none_outlives_them() {
         (2, 2),
         "{services}"
     );
-    assert_eq!(processes_of(&data, "symphony-libvirtd").len(), 2);
+    assert_eq!(processes_of(&data, "unshare --mount").len(), 2);
 
     // kill -9: what runs goes on, and the next dev finds it.
-    drop(cloud);
-    let before = processes_of(&data, "symphony-libvirtd");
+    cloud.kill();
+    let before = processes_of(&data, "unshare --mount");
     assert_eq!(before.len(), 2);
     let again = Cloud::start_with(home.path(), &["--nodes", "2"], None);
-    assert_eq!(processes_of(&data, "symphony-libvirtd"), before);
+    assert_eq!(processes_of(&data, "unshare --mount"), before);
     assert_eq!(again.stop(), Some(0));
     assert_eq!(processes_of(&data, ""), Vec::<String>::new());
 

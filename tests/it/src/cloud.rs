@@ -125,7 +125,7 @@ impl Cloud {
     /// Ends it in good order, as Ctrl-C does, its machines and networks included. Gives the exit code; nothing when it was
     /// killed before, or had to be.
     pub fn stop(&mut self) -> Option<i32> {
-        // By the program: signals are sent with code that is not safe, or one more library.
+        // By the program: no library for one signal.
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
         let until = Instant::now() + Patience::default().0;
         while asked.as_ref().is_ok_and(ExitStatus::success) && Instant::now() < until {

@@ -45,9 +45,12 @@ impl Folder {
         self
     }
 
-    /// A folder whose path is too long for sockets in it.
+    /// A folder whose path is too long for sockets in it, and hard to write in URIs, lists and shells.
     pub(crate) fn deep(manager: &str) -> Self {
-        let temp = tempfile::Builder::new().prefix(&"deep".repeat(25)).tempdir().unwrap();
+        let temp = tempfile::Builder::new()
+            .prefix(&"d e,ep%2f'".repeat(10))
+            .tempdir()
+            .unwrap();
         let pool = temp.path().join("pool");
         Self::with_pool(temp, manager, pool)
     }
