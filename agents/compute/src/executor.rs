@@ -2,6 +2,7 @@
 //! what a step does is chosen so that after a crash anywhere the facts say what is left to do.
 
 mod devices;
+mod end;
 mod facts;
 mod power;
 
@@ -18,10 +19,8 @@ use crate::console::Console;
 use crate::domain::{self, Backing, Files, Noted};
 use crate::hypervisor::{self, Hypervisor};
 use crate::machine::{self, Seen};
-use crate::seed;
+use crate::{seed, short};
 
-/// What a unix socket's path may have, in bytes.
-const SOCKET_PATH_MAX: usize = 107;
 /// Bytes of an object's name: a UUID.
 const OBJECT_BYTES: usize = 36;
 
@@ -96,6 +95,8 @@ pub enum Error {
 /// The machines of a node.
 pub struct Machines {
     folder: PathBuf,
+    /// The folder, by a path that is short enough for sockets in it.
+    sockets: PathBuf,
     kind: Kind,
     hypervisor: Hypervisor,
     disks: Arc<dyn Disks>,
@@ -116,16 +117,15 @@ impl Machines {
     /// consoles of machines that run are connected when facts about them are asked for.
     ///
     /// # Errors
-    /// When the folder can't be made, or its path is too long for sockets in it.
+    /// When the folder can't be made, or no path of it is short enough for sockets in it.
     pub fn open(options: Options, disks: Arc<dyn Disks>) -> io::Result<Self> {
         std::fs::create_dir_all(&options.folder)?;
         let folder = options.folder.canonicalize()?;
-        if folder.as_os_str().len() + OBJECT_BYTES + "//serial.sock".len() > SOCKET_PATH_MAX {
-            return Err(io::Error::other("the folder's path is too long for sockets in it"));
-        }
+        let sockets = short::way(&folder, OBJECT_BYTES + "//serial.sock".len())?;
         let hypervisor = Hypervisor::start(options.uri)?;
         Ok(Self {
             folder,
+            sockets,
             kind: options.hypervisor,
             hypervisor,
             disks,
@@ -285,11 +285,11 @@ impl Machines {
     }
 
     fn files(&self, object: &str) -> Files {
-        let folder = self.machine_folder(object);
+        let sockets = self.sockets.join(object);
         Files {
-            seed: folder.join("seed.img"),
-            console: folder.join("serial.sock"),
-            screen: folder.join("vnc.sock"),
+            seed: self.machine_folder(object).join("seed.img"),
+            console: sockets.join("serial.sock"),
+            screen: sockets.join("vnc.sock"),
         }
     }
 }

@@ -4,16 +4,19 @@
 
 mod console;
 mod domain;
+mod down;
 mod executor;
 mod hypervisor;
 mod libvirtd;
 mod machine;
 mod seed;
 mod service;
+mod short;
 
 pub use console::{Console, INPUT_BYTES_MAX, InputError, View};
+pub use down::down;
 pub use executor::{Disks, Error, Machines, Options};
 pub use hypervisor::Error as HypervisorError;
 pub use libvirtd::{Error as LibvirtdError, Libvirtd};
 pub use seed::Error as SeedError;
-pub use service::{ComputeExecutor, ServiceError};
+pub use service::{ComputeExecutor, ServiceError, is_root, kvm};

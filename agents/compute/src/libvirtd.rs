@@ -1,6 +1,7 @@
 //! A libvirtd of our own, where there is no system's: in namespaces for mounts and processes, with its files in one folder.
 //! It and its machines outlive the agent; the next agent finds them. Knows nothing of machines.
 
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -10,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use crate::short;
+
 /// What the processes are found by.
 const MARK: &str = "symphony-libvirtd";
 const UP: Duration = Duration::from_secs(30);
 const DOWN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
-/// What a unix socket's path may have, in bytes.
-const SOCKET_PATH_MAX: usize = 107;
 
 /// The process that reaps the namespace's others, and starts libvirtd again when it ends. Machines are not its children:
 /// they go on.
@@ -57,15 +58,13 @@ pub enum Error {
     /// It did not end.
     #[error("libvirtd does not end")]
     Undying,
-    /// The folder's path is longer than a socket's may be.
-    #[error("the folder's path is too long for a socket in it")]
-    TooLong,
 }
 
 /// A private libvirtd that runs. Dropping this leaves it running; see [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Libvirtd {
     folder: PathBuf,
+    socket: PathBuf,
     namespace: Pid,
     /// When this process started it: to be reaped.
     child: Option<Child>,
@@ -78,26 +77,48 @@ impl Libvirtd {
     /// When it can't be started or does not come up.
     pub fn start(folder: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(folder)?;
-        let folder = folder.canonicalize()?;
-        if folder.as_os_str().len() + "/run/libvirt-sock".len() > SOCKET_PATH_MAX {
-            return Err(Error::TooLong);
-        }
-        let this = match find(&folder)? {
-            Some(namespace) => Self {
-                folder,
-                namespace,
-                child: None,
-            },
-            None => Self::spawn(folder)?,
+        let this = match Self::find(folder)? {
+            Some(this) => this,
+            None => Self::spawn(folder.canonicalize()?)?,
         };
-        this.wait()?;
+        wait(&this.socket, &this.folder)?;
         Ok(this)
+    }
+
+    /// The one of this folder, if it runs. It may not answer (yet).
+    ///
+    /// # Errors
+    /// When the processes can't be looked at.
+    pub fn find(folder: &Path) -> Result<Option<Self>, Error> {
+        let folder = match folder.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let Some(namespace) = find(&folder)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            socket: socket(&folder)?,
+            folder,
+            namespace,
+            child: None,
+        }))
+    }
+
+    /// Waits until it answers, at most 30 s.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) async fn answers(&self) -> Result<(), Error> {
+        let (socket, folder) = (self.socket.clone(), self.folder.clone());
+        let waited = tokio::task::spawn_blocking(move || wait(&socket, &folder)).await;
+        waited.map_err(io::Error::other)?
     }
 
     /// Where libvirt is reached.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("qemu+unix:///system?socket={}", self.socket().display())
+        format!("qemu+unix:///system?socket={}", escaped(&self.socket))
     }
 
     /// The process id of libvirtd itself, as seen from here; nothing while it is being started again.
@@ -128,10 +149,6 @@ impl Libvirtd {
             std::thread::sleep(PAUSE);
         }
         Ok(())
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("run/libvirt-sock")
     }
 
     fn spawn(folder: PathBuf) -> Result<Self, Error> {
@@ -167,22 +184,42 @@ impl Libvirtd {
         let namespace = pid.ok_or_else(|| io::Error::other("no process id"))?;
         symphony_crash::point("compute.libvirtd.after_spawn");
         Ok(Self {
+            socket: socket(&folder)?,
             folder,
             namespace,
             child: Some(child),
         })
     }
+}
 
-    fn wait(&self) -> Result<(), Error> {
-        let until = Instant::now() + UP;
-        while UnixStream::connect(self.socket()).is_err() {
-            if Instant::now() > until {
-                return Err(Error::Silent(self.folder.join("words")));
-            }
-            std::thread::sleep(PAUSE);
+/// Where it listens, by a path that is short enough.
+fn socket(folder: &Path) -> io::Result<PathBuf> {
+    const SOCKET: &str = "run/libvirt-sock";
+    Ok(short::way(folder, "/".len() + SOCKET.len())?.join(SOCKET))
+}
+
+fn wait(socket: &Path, folder: &Path) -> Result<(), Error> {
+    let until = Instant::now() + UP;
+    while UnixStream::connect(socket).is_err() {
+        if Instant::now() > until {
+            return Err(Error::Silent(folder.join("words")));
         }
-        Ok(())
+        std::thread::sleep(PAUSE);
     }
+    Ok(())
+}
+
+/// A path as a part of a URI: folders may have spaces and worse in their names.
+fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(*byte)),
+            // Writing into memory does not fail.
+            _ => _ = write!(text, "%{byte:02X}"),
+        }
+    }
+    text
 }
 
 /// The `unshare` of a folder. By what it was started with, not by a file with its number: such a file can be missing, and
@@ -209,4 +246,15 @@ fn find(folder: &Path) -> io::Result<Option<Pid>> {
 fn children(pid: u32) -> Vec<u32> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_escaped_for_a_uri() {
+        assert_eq!(escaped(Path::new("/run/a-b_c.d~/1")), "/run/a-b_c.d~/1");
+        assert_eq!(escaped(Path::new("/my cloud/100%?&#")), "/my%20cloud/100%25%3F%26%23");
+    }
 }

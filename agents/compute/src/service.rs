@@ -16,9 +16,9 @@ use symphony_protocol::{Call, Failure, FailureKind, Outcome, Work};
 use crate::{Disks, Error, Libvirtd, LibvirtdError, Machines, Options};
 
 /// Where the machines' own files are, in the agent's folder.
-const MACHINES: &str = "machines";
+pub(crate) const MACHINES: &str = "machines";
 /// Where a private libvirtd has its files, in the agent's folder.
-const LIBVIRT: &str = "libvirt";
+pub(crate) const LIBVIRT: &str = "libvirt";
 /// Memory that is left for the node itself when nothing is configured.
 const RESERVED_BYTES: u64 = 1 << 30;
 
@@ -34,6 +34,9 @@ pub enum ServiceError {
     /// The folder.
     #[error("the machines' folder can't be opened")]
     Folder(#[from] io::Error),
+    /// Machines that run.
+    #[error("the machines can't be ended")]
+    Machines(#[source] Error),
 }
 
 /// Runs calls on machines.
@@ -81,6 +84,12 @@ impl ComputeExecutor {
 
 /// With the processor's help where it offers that and lets this process use it.
 fn best() -> Hypervisor {
+    if kvm() { Hypervisor::Kvm } else { Hypervisor::Qemu }
+}
+
+/// Whether the processor helps to run machines, and this process may use that.
+#[must_use]
+pub fn kvm() -> bool {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = info.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     let helps = flags.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm"));
@@ -88,11 +97,13 @@ fn best() -> Hypervisor {
         .read(true)
         .write(true)
         .open(Path::new("/dev/kvm"));
-    if helps && device.is_ok() {
-        Hypervisor::Kvm
-    } else {
-        Hypervisor::Qemu
-    }
+    helps && device.is_ok()
+}
+
+/// Whether this process is root's: a private libvirtd needs that.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 fn memory(wanted: &ComputeConfig) -> Result<u64, ServiceError> {

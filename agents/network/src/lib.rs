@@ -34,4 +34,4 @@ mod state;
 
 pub use error::NetworkError;
 pub use networks::Networks;
-pub use service::NetworkExecutor;
+pub use service::{NetworkExecutor, down};

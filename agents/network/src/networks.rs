@@ -122,6 +122,25 @@ impl Networks {
         Ok(())
     }
 
+    /// Removes all networks from the node: when it is taken out of service. Gives how many there were.
+    ///
+    /// # Errors
+    /// The last failure; the others are removed all the same.
+    pub async fn remove_all(&self) -> Result<usize, NetworkError> {
+        let entries = std::fs::read_dir(&self.dir).map_err(crate::error::file(&self.dir, "read"))?;
+        let (mut count, mut failed) = (0, None);
+        for object in entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+        {
+            match self.run(&Step::Remove { object }).await {
+                Ok(()) => count += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
     async fn act(&self, folder: &Folder, state: &mut State, step: &Step) -> Result<(), NetworkError> {
         match step {
             Step::MakeBridge(settings) => gateway::make_bridge(settings).await,

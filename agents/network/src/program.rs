@@ -29,6 +29,9 @@ pub(crate) async fn run(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    // The administrator's programs: not every service manager looks for them.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     command.kill_on_drop(true);
     let mut child = spawn(inside, &mut command)?.map_err(failed)?;
     let work = async move {

@@ -28,6 +28,19 @@ impl NetworkExecutor {
     }
 }
 
+/// Removes the networks of an agent that does not run from its node, as [`Networks::remove_all`] does.
+///
+/// # Errors
+/// When something is left.
+pub async fn down(config: &Config) -> Result<usize, NetworkError> {
+    let folder = config.folder.join(FOLDER);
+    if folder.is_dir() {
+        Networks::open(folder)?.remove_all().await
+    } else {
+        Ok(0)
+    }
+}
+
 #[async_trait]
 impl Worker<Kind> for NetworkExecutor {
     async fn step(&self, step: &Step, _: &Place<'_>) -> Result<(), StepError> {

@@ -25,12 +25,33 @@ pub(crate) struct Cli {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
-    pub(crate) hidden: Option<Hidden>,
+    pub(crate) verb: Option<Verb>,
 }
 
-/// Not for people.
+/// What it does instead of running.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Hidden {
+pub(crate) enum Verb {
+    /// Say in one line what this node lacks for the roles of its agent, and end with 1; nothing, and 0, when it lacks nothing
+    #[command(after_help = "Example:\n  symphony-agent check --config-dir /etc/symphony/agent")]
+    Check {
+        /// The folder of agent.toml.
+        #[arg(long, value_name = "DIR", env = "SYMPHONY_AGENT_CONFIG_DIR")]
+        config_dir: Option<PathBuf>,
+    },
+    /// End all that a stopped agent has left running here: machines, libvirtd, networks. Disks and definitions stay
+    #[command(
+        after_help = "Example:\n  systemctl stop symphony-agent\n  symphony-agent down --config-dir /etc/symphony/agent\n\n\
+                      Machines are asked to shut down, and cut off when they do not. When the agent runs again, whatever is \
+                      wanted here comes back."
+    )]
+    Down {
+        /// The folder of agent.toml.
+        #[arg(long, value_name = "DIR", env = "SYMPHONY_AGENT_CONFIG_DIR")]
+        config_dir: Option<PathBuf>,
+        /// How long machines may take to shut down, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+        patience: u64,
+    },
     /// Closes the jail around this process and becomes a program.
     #[command(name = "__jail", hide = true)]
     Jail {

@@ -12,6 +12,8 @@ use symphony_image::{ImageExecutor, StoreError};
 use symphony_network::{NetworkError, NetworkExecutor};
 use symphony_storage::{PoolError, StorageExecutor, volume_file};
 
+use crate::abilities::{self, Lack};
+
 /// Why a role can't be filled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecutorError {
@@ -27,7 +29,7 @@ pub(crate) enum ExecutorError {
     /// Image.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Compute.
+    /// The memory for machines.
     #[error(transparent)]
     Compute(#[from] ServiceError),
     /// Network.
@@ -35,8 +37,20 @@ pub(crate) enum ExecutorError {
     Network(#[from] NetworkError),
 }
 
-/// Opens what the roles need.
-pub(crate) async fn open(config: &Config) -> Result<Vec<Arc<dyn Executor>>, ExecutorError> {
+/// What the node lacks for each of its roles.
+pub(crate) async fn lacking(config: &Config) -> Vec<(Role, Vec<Lack>)> {
+    let mut lacking = Vec::new();
+    for role in [Role::Compute, Role::Network] {
+        if config.has(role) {
+            lacking.push((role, abilities::lacking(config, role).await));
+        }
+    }
+    lacking
+}
+
+/// Opens what the roles need. Takes a role off the configuration that the node lacks something for, and says so: the others
+/// must not suffer by it.
+pub(crate) async fn open(config: &mut Config) -> Result<Vec<Arc<dyn Executor>>, ExecutorError> {
     // The kernel's name for this very program: it stays right when the file is replaced by an upgrade.
     let helper = std::path::PathBuf::from("/proc/self/exe");
     let helper = if helper.exists() {
@@ -46,6 +60,12 @@ pub(crate) async fn open(config: &Config) -> Result<Vec<Arc<dyn Executor>>, Exec
     };
     let jail = Jail::new(helper, config.agent.programs.get("qemu-img").cloned());
     jail.probe().await.map_err(ExecutorError::Jail)?;
+    let lacking = lacking(config).await;
+    if let Some(sentence) = abilities::sentence(&lacking) {
+        tracing::warn!("{sentence}");
+    }
+    let lacks = |role: &Role| lacking.iter().any(|(of, lacks)| of == role && !lacks.is_empty());
+    config.agent.roles.retain(|role| !lacks(role));
     let mut executors: Vec<Arc<dyn Executor>> = Vec::new();
     for role in [Role::Block, Role::Image, Role::Compute, Role::Network] {
         if !config.has(role) {
@@ -54,7 +74,17 @@ pub(crate) async fn open(config: &Config) -> Result<Vec<Arc<dyn Executor>>, Exec
         executors.push(match role {
             Role::Block => Arc::new(StorageExecutor::open(config, jail.clone())?),
             Role::Image => Arc::new(ImageExecutor::open(config, jail.clone())?),
-            Role::Compute => Arc::new(ComputeExecutor::open(config, Arc::new(PoolDisks(config.clone())))?),
+            Role::Compute => match ComputeExecutor::open(config, Arc::new(PoolDisks(config.clone()))) {
+                Ok(executor) => Arc::new(executor),
+                // A person must mend the file; the others may pass, but not while this agent runs.
+                Err(error @ ServiceError::Memory(_)) => return Err(error.into()),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "no machines on this node until its agent is started again");
+                    config.agent.roles.retain(|role| *role != Role::Compute);
+                    continue;
+                }
+            },
             Role::Network => Arc::new(NetworkExecutor::open(config)?),
         });
     }

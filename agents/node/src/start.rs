@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::Cli;
-use crate::executors;
+use crate::cli::{Cli, Verb};
+use crate::{abilities, down, executors};
 
 /// Threads for file work: enough that many volumes share a flush of the disk, few enough that memory stays small.
 const BLOCKING_THREADS_MAX: usize = 64;
@@ -21,9 +22,9 @@ const STACK_BYTES: usize = 512 << 10;
 /// For file work that is under way when the agent ends.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs an agent until it is asked to end.
+/// Runs an agent until it is asked to end, or does a verb.
 pub(crate) fn start(cli: &Cli) -> ExitCode {
-    log_to_stderr(cli.verbose);
+    log_to_stderr(cli.verbose, cli.verb.is_none());
     // One thread for all that waits; what works has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -36,7 +37,7 @@ pub(crate) fn start(cli: &Cli) -> ExitCode {
         result
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let mut text = error.to_string();
             let mut cause = error.source();
@@ -51,21 +52,45 @@ pub(crate) fn start(cli: &Cli) -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    let folder = cli.config_dir.as_deref().ok_or("--config-dir is needed")?;
+async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn Error>> {
+    let own = match &cli.verb {
+        Some(Verb::Check { config_dir } | Verb::Down { config_dir, .. }) => config_dir.as_deref(),
+        Some(Verb::Jail { .. }) | None => None,
+    };
+    let folder = own.or(cli.config_dir.as_deref()).ok_or("--config-dir is needed")?;
+    match &cli.verb {
+        Some(Verb::Check { .. }) => check(folder).await,
+        Some(Verb::Down { patience, .. }) => {
+            down::run(folder, Duration::from_secs(*patience)).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Verb::Jail { .. }) | None => serve(cli, folder).await,
+    }
+}
+
+async fn check(folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let config = Config::load(folder)?;
+    let Some(sentence) = abilities::sentence(&executors::lacking(&config).await) else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    writeln!(io::stdout(), "{sentence}")?;
+    Ok(ExitCode::FAILURE)
+}
+
+async fn serve(cli: &Cli, folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let end = CancellationToken::new();
     end_on_signals(&end)?;
     if cli.exit_with_stdin {
         end_with_stdin(end.clone())?;
     }
-    let config = Config::load(folder)?;
-    let executors = executors::open(&config).await?;
+    let mut config = Config::load(folder)?;
+    let executors = executors::open(&mut config).await?;
     let agent = Agent::prepare(config, executors).await?;
     let ready = agent.ready();
     // Connections wait in the kernel's queue from here on.
     writeln!(io::stdout(), "ready {} {}", ready.node, ready.data_url)?;
     agent.run(end).await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn end_on_signals(end: &CancellationToken) -> io::Result<()> {
@@ -94,8 +119,9 @@ fn end_with_stdin(end: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, serves: bool) {
     let level = match verbose {
+        0 if !serves => "warn",
         0 => "info",
         1 => "info,symphony_agent=debug,symphony_storage=debug,symphony_image=debug",
         _ => "trace",

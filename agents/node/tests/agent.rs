@@ -4,6 +4,8 @@
 
 #[path = "agent/crash.rs"]
 mod crash;
+#[path = "agent/down.rs"]
+mod down;
 #[path = "agent/images.rs"]
 mod images;
 #[path = "agent/life.rs"]

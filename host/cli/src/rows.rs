@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use symphony_api::v1::{
-    Condition, Event, Image, Labels, Metadata, Node, Plugin, Service, Severity, Slot, Truth, Volume,
+    Condition, Event, Image, Labels, Metadata, Node, NodeCompute, Plugin, Service, Severity, Slot, Truth, Volume,
 };
 use symphony_core::quantity::Bytes;
 
@@ -116,14 +116,16 @@ impl Listed for Image {
 
 impl Listed for Node {
     const HEADERS: &'static [&'static str] = &[
-        "NAME", "STATUS", "ROLES", "CAPACITY", "CLAIMED", "FREE", "LABELS", "AGE", "POOLS", "VERSION", "DATA", "ID",
+        "NAME", "STATUS", "ROLES", "CPUS", "MEMORY", "CAPACITY", "CLAIMED", "FREE", "LABELS", "AGE", "POOLS",
+        "VERSION", "DATA", "ID",
     ];
-    const NARROW: usize = 8;
+    const NARROW: usize = 10;
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
         let sum = |of: fn(&symphony_api::v1::NodePool) -> u64| {
             Bytes(self.status.pools.iter().map(of).fold(0, u64::saturating_add)).to_string()
         };
+        let compute = self.status.compute.as_ref();
         let mut pools: Vec<_> = self.status.pools.iter().map(|pool| pool.name.as_str()).collect();
         pools.sort_unstable();
         vec![
@@ -137,6 +139,8 @@ impl Listed for Node {
                     .collect::<Vec<_>>()
                     .join(","),
             ),
+            or_dash(compute.map(|have| format!("{}/{}", have.cpus_claimed, have.cpus_claimable))),
+            or_dash(compute.map(|have| format!("{}/{}", Bytes(have.memory_claimed_bytes), Bytes(have.memory_bytes)))),
             sum(|pool| pool.capacity_bytes),
             sum(|pool| pool.claimed_bytes),
             sum(|pool| pool.free_bytes),
@@ -164,6 +168,9 @@ impl Listed for Node {
             .map(|service| format!("{} {}", service.role, service.id))
             .collect();
         fields.push(("services", services.join("\n")));
+        if let Some(have) = &self.status.compute {
+            fields.push(("machines", machines(have)));
+        }
         let mut pools = String::new();
         for pool in &self.status.pools {
             let (free, capacity) = (Bytes(pool.free_bytes), Bytes(pool.capacity_bytes));
@@ -174,6 +181,20 @@ impl Listed for Node {
         fields.push(("conditions", conditions(&self.status.conditions, now)));
         fields
     }
+}
+
+/// What a node has for machines, and what they claim of it.
+fn machines(have: &NodeCompute) -> String {
+    format!(
+        "{} by {}\ncpus: {} claimed of {} ({} processors)\nmemory: {} claimed of {}",
+        have.machines,
+        have.hypervisor,
+        have.cpus_claimed,
+        have.cpus_claimable,
+        have.cpus,
+        Bytes(have.memory_claimed_bytes),
+        Bytes(have.memory_bytes)
+    )
 }
 
 fn node_status(node: &Node) -> String {

@@ -43,7 +43,8 @@ Examples:
   symphony dev --data ./cloud --nodes 5 --pool-capacity 10GiB,100GiB --listen 127.0.0.1:0
 
 All is kept under the data folder. `ready http://ADDRESS` on stdout says that it serves and all agents are there; the
-client finds it from then on. Ctrl-C ends it; starting it again on the same folder goes on where it was.")]
+client finds it from then on. Ctrl-C ends it, and its machines with it; starting it again on the same folder goes on
+where it was. Machines and networks need root and a few programs; it says what is missing, and runs the rest.")]
     Dev(DevArgs),
     /// Run a manager, or look at the services of the cluster
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -93,6 +94,12 @@ pub(crate) struct DevArgs {
     /// What may be claimed in the pool of each node; begins again at the first [default: 20GiB,40GiB,80GiB]
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
     pub(crate) pool_capacity: Vec<Bytes>,
+    /// Run no machines and networks, as where this server can't: without root, QEMU, libvirt, nftables or dnsmasq
+    #[arg(long)]
+    pub(crate) no_machines: bool,
+    /// Memory that machines may claim on each node [default: this server's, less 1GiB, divided among the nodes]
+    #[arg(long, value_name = "SIZE", conflicts_with = "no_machines")]
+    pub(crate) node_memory: Option<Bytes>,
     /// Leave the client's default context as it is; use DIR/client.toml by SYMPHONY_CONFIG
     #[arg(long)]
     pub(crate) no_default_context: bool,

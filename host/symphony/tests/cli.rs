@@ -384,6 +384,90 @@ fn nothing_is_left_running_after_kill_9() {
     assert_eq!(again.stop(), Some(0));
 }
 
+/// The processes of a cloud whose command lines name something in its folder.
+fn processes_of(cloud: &Path, word: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let folder = format!("{}/", cloud.display());
+    lines
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(&folder) && line.contains(word))
+        .collect()
+}
+
+#[test]
+fn nodes_run_machines_where_they_can_and_none_outlives_them() {
+    let home = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start_with(home.path(), &["--nodes", "2", "--node-memory", "2GiB"], None);
+    let log = || std::fs::read_to_string(home.path().join("dev.log")).unwrap();
+    if log().contains("no machines on this node") {
+        eprintln!("!!! {}", log());
+        return;
+    }
+    let data = cloud.data.clone();
+    let nodes = cloud.run("node list -o json").exits(0).json();
+    for node in nodes.as_array().unwrap() {
+        let compute = &node["status"]["compute"];
+        assert_eq!(compute["memory_bytes"], json!(2_u64 << 30), "{node}");
+        assert_eq!(
+            compute["cpus_claimable"].as_u64(),
+            compute["cpus"].as_u64().map(|cpus| cpus * 4)
+        );
+        assert_eq!((&compute["cpus_claimed"], &compute["machines"]), (&json!(0), &json!(0)));
+    }
+    let shown = cloud.run("node show node-1").exits(0).stdout;
+    assert!(shown.contains("memory: 0B claimed of 2GiB"), "{shown}");
+    let listed = cloud.run("node list").exits(0).stdout;
+    assert!(listed.contains("CPUS") && listed.contains("0B/2GiB"), "{listed}");
+    let socket = data.join("control.sock");
+    let services = cloud
+        .run_args(&["--socket", socket.to_str().unwrap(), "manager", "service", "list"])
+        .exits(0)
+        .stdout;
+    assert_eq!(
+        (
+            services.matches(" compute ").count(),
+            services.matches(" network ").count()
+        ),
+        (2, 2),
+        "{services}"
+    );
+    assert_eq!(processes_of(&data, "unshare --mount").len(), 2);
+
+    // kill -9: what runs goes on, and the next dev finds it.
+    cloud.kill();
+    let before = processes_of(&data, "unshare --mount");
+    assert_eq!(before.len(), 2);
+    let again = Cloud::start_with(home.path(), &["--nodes", "2"], None);
+    assert_eq!(processes_of(&data, "unshare --mount"), before);
+    assert_eq!(again.stop(), Some(0));
+    assert_eq!(processes_of(&data, ""), Vec::<String>::new());
+
+    let without = Cloud::start_with(home.path(), &["--nodes", "2", "--no-machines"], None);
+    let shown = without.run("node show node-1 -o json").exits(0).json();
+    assert!(shown["status"].get("compute").is_none(), "{shown}");
+    assert_eq!(without.stop(), Some(0));
+}
+
+#[test]
+fn a_server_without_qemu_is_told_so_in_one_line() {
+    let home = tempfile::tempdir().unwrap();
+    let empty = home.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let cloud = Cloud::start_with(home.path(), &["--nodes", "2"], Some(&empty));
+    let log = std::fs::read_to_string(home.path().join("dev.log")).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("no machines on")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(
+        lines[0].contains("no qemu-system-x86_64") && lines[0].contains("sudo apt-get install"),
+        "{log}"
+    );
+    let node = cloud.run("node show node-2 -o json").exits(0).json();
+    assert!(node["status"].get("compute").is_none(), "{node}");
+    cloud.run("volume create v --size 1MiB").exits(0);
+    assert_eq!(cloud.stop(), Some(0));
+}
+
 #[test]
 fn events_are_followed_as_lines_of_json() {
     let home = tempfile::tempdir().unwrap();

@@ -2,13 +2,17 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use symphony_api::v1;
 use symphony_api::{Client, Endpoint};
 
-use crate::wait::until;
+use crate::wait::{Patience, until};
+
+/// How often it is looked whether a process has ended.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How to start a cloud.
 #[derive(Debug, Clone)]
@@ -17,6 +21,8 @@ pub struct Options {
     pub nodes: u32,
     /// The pools' capacities, one after the other; `--pool-capacity`.
     pub capacities: &'static str,
+    /// Whether its nodes run machines and networks, where this server can.
+    pub machines: bool,
     /// More environment: crash points.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -26,6 +32,7 @@ impl Default for Options {
         Self {
             nodes: 3,
             capacities: "20GiB,40GiB,80GiB",
+            machines: false,
             environment: Vec::new(),
         }
     }
@@ -115,7 +122,47 @@ impl Cloud {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
-    /// Ends the manager as a power cut would; its agents end with it.
+    /// Ends it in good order, as Ctrl-C does, its machines and networks included. Gives the exit code; nothing when it was
+    /// killed before, or had to be.
+    pub fn stop(&mut self) -> Option<i32> {
+        // By the program: no library for one signal.
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let until = Instant::now() + Patience::default().0;
+        while asked.as_ref().is_ok_and(ExitStatus::success) && Instant::now() < until {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.kill();
+        None
+    }
+
+    /// Ends what agents that were killed have left running: machines, libvirtd, networks. Gives the folders of the nodes where
+    /// something may be left.
+    fn clear(&self) -> Vec<PathBuf> {
+        let nodes = std::fs::read_dir(self.dir().join("nodes"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut left: Vec<PathBuf> = nodes.map(|node| node.path()).filter(|node| !is_clear(node)).collect();
+        let until = Instant::now() + Patience::default().0;
+        while !left.is_empty() && Instant::now() < until {
+            // An agent that is about to end, as its stdin has, keeps its folder a little longer.
+            left.retain(|node| {
+                let mut down = Command::new(crate::program("symphony-agent"));
+                down.args(["down", "--patience", "0", "--config-dir"]).arg(node);
+                down.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                !down.status().is_ok_and(|status| status.success())
+            });
+            if !left.is_empty() {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        left
+    }
+
+    /// Ends the manager as a power cut would; its agents end with it. Machines go on.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -183,7 +230,13 @@ impl Cloud {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
+        if self.options.machines && !self.is_dead() {
+            self.stop();
+        }
         self.kill();
+        for node in self.clear() {
+            eprintln!("--- something of {} may be left running ---", node.display());
+        }
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.dir().join("dev.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
@@ -191,6 +244,13 @@ impl Drop for Cloud {
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
+}
+
+/// Whether a node never ran machines or networks.
+fn is_clear(node: &Path) -> bool {
+    ["libvirt", "machines", "networks"]
+        .iter()
+        .all(|folder| !node.join(folder).exists())
 }
 
 /// Starts the process and waits for its line; an error when it ended before.
@@ -213,6 +273,7 @@ async fn spawn(dir: &Path, options: &Options, first: bool) -> Result<(Child, Cli
         .args(["--nodes", &options.nodes.to_string(), "--data"])
         .arg(dir)
         .env("RUST_LOG", "info")
+        .args((!options.machines).then_some("--no-machines"))
         .envs(options.environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -260,6 +321,7 @@ fn copy_compiled(dir: &Path) {
                 "--listen",
                 "127.0.0.1:0",
                 "--no-default-context",
+                "--no-machines",
                 "--nodes",
                 "1",
                 "--data",

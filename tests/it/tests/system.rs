@@ -8,6 +8,7 @@ mod system {
     mod crash;
     mod faults;
     mod licences;
+    mod machines;
     mod story;
     mod swap;
     mod waiting;

@@ -10,9 +10,9 @@ use crate::domain::{self, Noted};
 use crate::machine;
 
 /// How often it is looked whether a guest is off.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// How often the power button is pressed: a guest that boots does not hear the first one.
-const PRESS: Duration = Duration::from_secs(1);
+pub(super) const PRESS: Duration = Duration::from_secs(1);
 
 impl Machines {
     /// Starts a machine that is off: paused, then its console is connected, then the count is noted, then it goes. One that
@@ -150,7 +150,11 @@ impl Machines {
         Ok(())
     }
 
-    async fn note(&self, object: &str, change: impl Fn(Noted) -> Noted + Send + 'static) -> Result<(), Error> {
+    pub(super) async fn note(
+        &self,
+        object: &str,
+        change: impl Fn(Noted) -> Noted + Send + 'static,
+    ) -> Result<(), Error> {
         let object = object.to_owned();
         // May be done twice: it says what is so, not what is added.
         let done = self.hypervisor.read(move |connect| {
@@ -182,7 +186,7 @@ impl Machines {
         if done.await? { Ok(()) } else { Err(Error::Unknown) }
     }
 
-    async fn press(&self, object: &str) -> Result<(), Error> {
+    pub(super) async fn press(&self, object: &str) -> Result<(), Error> {
         let name = object.to_owned();
         let done = self
             .hypervisor
@@ -196,7 +200,7 @@ impl Machines {
         Ok(done.await?)
     }
 
-    async fn is_active(&self, object: &str) -> Result<bool, Error> {
+    pub(super) async fn is_active(&self, object: &str) -> Result<bool, Error> {
         let name = object.to_owned();
         let active = self
             .hypervisor

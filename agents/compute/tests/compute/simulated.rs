@@ -4,8 +4,8 @@ use symphony_compute::Error;
 use symphony_core::plan::machine::{Exit, Fact, Hypervisor, Probe, RunState, Step};
 
 use super::lab::{
-    MACHINE, OTHER, bootable, define, description, device, domain, empty, fact, left, machines, seed, shutdown, start,
-    twice, undefine,
+    HANGS, MACHINE, OTHER, bootable, define, description, device, domain, empty, fact, left, machines, seed, shutdown,
+    start, twice, undefine,
 };
 
 /// A simulated node of its own: what `test:///default` knows, all tests of a process share.
@@ -107,4 +107,29 @@ async fn what_can_not_be_is_refused() {
             ..
         }]
     ));
+}
+
+#[tokio::test]
+async fn all_machines_of_a_folder_end_and_stay_known() {
+    let top = tempfile::tempdir().unwrap();
+    let machines = machines(top.path(), &node(top.path()), Hypervisor::Test);
+    for (object, volume) in [(MACHINE, "one"), (OTHER, "other")] {
+        let wanted = description(object, Hypervisor::Test, vec![bootable(top.path(), volume)]);
+        machines.run(&define(&wanted)).await.unwrap();
+        let begin = Step::Start {
+            object: object.to_owned(),
+            boots: 3,
+        };
+        machines.run(&begin).await.unwrap();
+        assert_eq!(domain(&machines, object).await.boots, 3);
+    }
+    // What has no files here is another agent's.
+    std::fs::rename(top.path().join("machines").join(OTHER), top.path().join("elsewhere")).unwrap();
+    let mut told = None;
+    let ended = machines.end_all(HANGS, |count| told = Some(count)).await.unwrap();
+    assert_eq!((ended, told), (1, Some(1)));
+    let off = domain(&machines, MACHINE).await;
+    assert!(matches!(off.state, RunState::Off(_)) && off.boots == 0, "{off:?}");
+    assert_eq!(domain(&machines, OTHER).await.state, RunState::Running);
+    assert_eq!(machines.end_all(HANGS, drop).await.unwrap(), 0);
 }

@@ -20,12 +20,12 @@ use crate::process::{Folder, PATIENCE, Process};
 use crate::work::Wanted;
 
 /// Ends the private libvirtd with all that it runs, whatever happened.
-struct Libvirtd<'a>(&'a Folder);
+pub(crate) struct Libvirtd<'a>(pub(crate) &'a Folder);
 
 impl Drop for Libvirtd<'_> {
     fn drop(&mut self) {
         let folder = self.0.path().join("libvirt");
-        if let Ok(libvirtd) = symphony_compute::Libvirtd::start(&folder) {
+        if let Ok(Some(libvirtd)) = symphony_compute::Libvirtd::find(&folder) {
             let _ = libvirtd.stop();
         }
     }
@@ -35,7 +35,7 @@ fn steps<K: Kind>(intent: &K::Intent, facts: &[K::Fact], steps: Vec<K::Step>) ->
     check::<K>(intent, facts, steps).unwrap()
 }
 
-async fn machine(
+pub(crate) async fn machine(
     session: &mut Session,
     intent: &Intent,
     generation: u64,
@@ -54,7 +54,7 @@ async fn machine(
     }
 }
 
-fn domain(facts: &[Fact]) -> Option<Domain> {
+pub(crate) fn domain(facts: &[Fact]) -> Option<Domain> {
     facts.iter().find_map(|fact| match fact {
         Fact::Domain(fact) => Some(fact.found.clone()),
         Fact::Node { .. } => None,
@@ -131,7 +131,7 @@ fn net(id: NetworkId, port: &Port) -> network::Intent {
     }
 }
 
-fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
+pub(crate) fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
     let object = || intent.object.clone();
     let port = &intent.ports[0];
     vec![
@@ -173,7 +173,12 @@ fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
     ]
 }
 
-async fn network(session: &mut Session, intent: &network::Intent, generation: u64, doing: Vec<network::Step>) {
+pub(crate) async fn network(
+    session: &mut Session,
+    intent: &network::Intent,
+    generation: u64,
+    doing: Vec<network::Step>,
+) {
     let then = check_probes::<Networks>(intent, Vec::new()).unwrap();
     let plan = steps::<Networks>(intent, &[], doing);
     let object = format!("network/{}", intent.object);
@@ -187,7 +192,7 @@ async fn network(session: &mut Session, intent: &network::Intent, generation: u6
 }
 
 /// What the machine has said on its console so far; the agent keeps it.
-async fn console_says(folder: &Folder, machine: &str, wanted: &str) {
+pub(crate) async fn console_says(folder: &Folder, machine: &str, wanted: &str) {
     let log = folder.path().join("machines").join(machine);
     let said = || {
         let files = std::fs::read_dir(&log).into_iter().flatten().flatten();
@@ -206,27 +211,24 @@ async fn console_says(folder: &Folder, machine: &str, wanted: &str) {
         .unwrap_or_else(|_| panic!("{wanted:?} was not said: {}", folder.log()));
 }
 
-async fn start(manager: &Manager, folder: &Folder) -> (Process, Session) {
+pub(crate) async fn start(manager: &Manager, folder: &Folder) -> (Process, Session) {
     let process = folder.start();
     (process, manager.session().await)
 }
 
-#[tokio::test]
-async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent() {
-    if !Abilities::here().machines() || !Abilities::here().networks() {
-        return;
-    }
-    let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url).with_machines();
-    let _end = Libvirtd(&folder);
-    let (agent, mut session) = start(&manager, &folder).await;
-    let compute = session.hello.compute.clone().expect("it runs machines");
-    assert_eq!((compute.hypervisor, compute.memory_bytes), (Hypervisor::Qemu, 1 << 30));
-    assert_eq!(compute.cpus_claimable(), u64::from(compute.cpus) * 2);
+/// A machine that runs, and what it took.
+pub(crate) struct Guest {
+    pub(crate) wanted: Intent,
+    pub(crate) net: network::Intent,
+    /// Defines and starts it.
+    pub(crate) doing: Vec<Step>,
+}
 
+/// Makes a volume with a tiny system on it, a network, and a machine of both that runs; it says the word when it boots.
+pub(crate) async fn boot(session: &mut Session, folder: &Folder, word: &str) -> Guest {
     let volume = Wanted::empty(symphony_lab::TINY_BYTES as u64);
-    volume.make(&mut session).await.unwrap().unwrap();
-    symphony_lab::tiny(&volume.file(&folder), "through the agent").unwrap();
+    volume.make(session).await.unwrap().unwrap();
+    symphony_lab::tiny(&volume.file(folder), word).unwrap();
     let (id, net_id, port_id) = (
         MachineId::new(uuid::Uuid::now_v7()),
         NetworkId::new(uuid::Uuid::now_v7()),
@@ -249,8 +251,8 @@ async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent()
         boot: true,
     };
     let net = net(net_id, &port);
-    network(&mut session, &net, 1, network_steps(&net)).await;
-    let mut wanted = intent(id, disk, port);
+    network(session, &net, 1, network_steps(&net)).await;
+    let wanted = intent(id, disk, port);
     let doing = vec![
         Step::Define(Box::new(description(&wanted))),
         Step::Start {
@@ -258,9 +260,26 @@ async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent()
             boots: 1,
         },
     ];
-    let facts = machine(&mut session, &wanted, 1, doing.clone(), &[]).await;
+    let facts = machine(session, &wanted, 1, doing.clone(), &[]).await;
     assert!(Machines::met(&wanted, &facts).is_some(), "{facts:?}");
-    console_says(&folder, &wanted.object, "TINY through the agent boots=1").await;
+    console_says(folder, &wanted.object, &format!("TINY {word} boots=1")).await;
+    Guest { wanted, net, doing }
+}
+
+#[tokio::test]
+async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent() {
+    if !Abilities::here().machines() || !Abilities::here().networks() {
+        return;
+    }
+    let manager = Manager::start().await;
+    let folder = Folder::new(&manager.url).with_machines();
+    let _end = Libvirtd(&folder);
+    let (agent, mut session) = start(&manager, &folder).await;
+    let compute = session.hello.compute.clone().expect("it runs machines");
+    assert_eq!((compute.hypervisor, compute.memory_bytes), (Hypervisor::Qemu, 1 << 30));
+    assert_eq!(compute.cpus_claimable(), u64::from(compute.cpus) * 2);
+
+    let Guest { mut wanted, net, doing } = boot(&mut session, &folder, "through the agent").await;
     // The link that the host named hangs on the network's bridge.
     let upper = format!("/sys/class/net/{}/master", wanted.ports[0].link);
     let bridge = std::fs::read_link(upper).unwrap();

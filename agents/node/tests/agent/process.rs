@@ -45,6 +45,27 @@ impl Folder {
         self
     }
 
+    /// A folder whose path is too long for sockets in it, and hard to write in URIs, lists and shells.
+    pub(crate) fn deep(manager: &str) -> Self {
+        let temp = tempfile::Builder::new()
+            .prefix(&"d e,ep%2f'".repeat(10))
+            .tempdir()
+            .unwrap();
+        let pool = temp.path().join("pool");
+        Self::with_pool(temp, manager, pool)
+    }
+
+    /// Runs a verb of the agent on this folder to its end.
+    pub(crate) fn run(&self, verb: &[&str]) -> std::process::Output {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(verb)
+            .arg("--config-dir")
+            .arg(self.path())
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.temp.path()
     }

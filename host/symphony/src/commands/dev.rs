@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
 use crate::dev::fleet::{Fleet, agent_program};
+use crate::dev::machines;
 use crate::dev::nodes::{self, Node};
 use crate::folder::Folder;
 use crate::manager::Manager;
@@ -34,7 +35,7 @@ pub(crate) async fn run(globals: &Globals, args: &DevArgs, verbose: u8) -> Resul
     served
 }
 
-/// Everything between the manager's start and its end. The agents are gone when this returns.
+/// Everything between the manager's start and its end. The agents, and what they ran, are gone when this returns.
 async fn serve(
     globals: &Globals,
     args: &DevArgs,
@@ -47,12 +48,19 @@ async fn serve(
         url: &manager.url(),
         token: manager.agent_token(),
     };
-    let nodes = nodes::write(
-        &manager.folder().join("nodes"),
-        args.nodes,
-        &args.pool_capacity,
-        agents_reach,
-    )?;
+    let wanted = nodes::Wanted {
+        count: args.nodes,
+        capacities: &args.pool_capacity,
+        machines: !args.no_machines,
+        memory: args.node_memory,
+    };
+    let nodes = nodes::write(&manager.folder().join("nodes"), &wanted, agents_reach)?;
+    if wanted.machines && !globals.quiet {
+        // All nodes are this server: what one lacks, all do.
+        if let Some(lacking) = machines::lacking(program, &nodes[0]).await {
+            _ = writeln!(std::io::stderr(), "{lacking} (or --no-machines); all else runs");
+        }
+    }
     let fleet = Fleet::start(&nodes, program, verbose > 0, globals.quiet)?;
     // Both may be dropped at any time: nothing is under way in them.
     let came = tokio::select! {
@@ -68,7 +76,8 @@ async fn serve(
         served = manager.serve_until(stop).await;
     }
     fleet.stop().await;
-    served
+    // What the agents have left running; also what one that was killed before has.
+    served.and(machines::down(program, &nodes, globals.quiet).await)
 }
 
 /// Returns when every agent has its session.

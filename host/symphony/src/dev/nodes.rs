@@ -7,12 +7,14 @@ use symphony_core::labels::Labels;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
 use symphony_core::quantity::Bytes;
-use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig, PoolConfig};
+use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig, ComputeConfig, PoolConfig};
 
 use crate::folder::{make_folder, write_private};
 
 /// What may be claimed on the nodes when not told otherwise: different, so that schedulers have something to choose.
 const CAPACITIES: [Bytes; 3] = [Bytes(20 << 30), Bytes(40 << 30), Bytes(80 << 30)];
+/// Memory that is left for the server itself.
+const RESERVED_BYTES: u64 = 1 << 30;
 /// The zones, taken in turn.
 const ZONES: [&str; 3] = ["a", "b", "c"];
 
@@ -34,16 +36,30 @@ pub(crate) struct Manager<'a> {
     pub(crate) token: &'a str,
 }
 
-/// Writes the folders of `count` nodes below `root`. A node that is there already keeps its configuration (somebody may
-/// have changed it) but for the manager's address and secret, and for the capacities when they are given now.
-pub(crate) fn write(root: &Path, count: u16, capacities: &[Bytes], manager: Manager<'_>) -> Result<Vec<Node>, Failure> {
-    (0..usize::from(count))
-        .map(|index| write_one(root, index, capacities, manager))
+/// What the nodes are to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// How many.
+    pub(crate) count: u16,
+    /// What may be claimed in their pools, in turn; empty when not told.
+    pub(crate) capacities: &'a [Bytes],
+    /// Whether they run machines and networks.
+    pub(crate) machines: bool,
+    /// Memory that machines may claim on each; when not told, all share the server's.
+    pub(crate) memory: Option<Bytes>,
+}
+
+/// Writes the folders of nodes below `root`. A node that is there already keeps its configuration (somebody may have changed
+/// it) but for the manager's address and secret, whether it runs machines, and the capacities and memory when they are given
+/// now.
+pub(crate) fn write(root: &Path, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<Vec<Node>, Failure> {
+    (0..usize::from(wanted.count))
+        .map(|index| write_one(root, index, wanted, manager))
         .collect()
 }
 
-fn write_one(root: &Path, index: usize, capacities: &[Bytes], manager: Manager<'_>) -> Result<Node, Failure> {
-    let fresh = config(index, capacities, manager)?;
+fn write_one(root: &Path, index: usize, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<Node, Failure> {
+    let fresh = config(index, wanted, manager)?;
     let folder = root.join(fresh.name.as_str());
     let path = folder.join(AGENT_CONFIG_FILE);
     let failed = |error: &dyn std::error::Error| Failure::caused(format!("could not write {}", path.display()), error);
@@ -58,8 +74,16 @@ fn write_one(root: &Path, index: usize, capacities: &[Bytes], manager: Manager<'
             })?;
             kept.manager = fresh.manager;
             kept.token = fresh.token;
-            if let (false, Some(pool), Some(new)) = (capacities.is_empty(), kept.pools.first_mut(), fresh.pools.first())
-            {
+            with_machines(&mut kept.roles, wanted.machines);
+            if wanted.machines && (kept.compute.is_none() || wanted.memory.is_some()) {
+                let memory = fresh.compute.and_then(|compute| compute.memory);
+                kept.compute.get_or_insert_default().memory = memory;
+            }
+            if let (false, Some(pool), Some(new)) = (
+                wanted.capacities.is_empty(),
+                kept.pools.first_mut(),
+                fresh.pools.first(),
+            ) {
                 pool.capacity.clone_from(&new.capacity);
             }
             kept
@@ -74,25 +98,25 @@ fn write_one(root: &Path, index: usize, capacities: &[Bytes], manager: Manager<'
 }
 
 /// The configuration of a node that is not there yet.
-fn config(index: usize, capacities: &[Bytes], manager: Manager<'_>) -> Result<AgentConfig, Failure> {
+fn config(index: usize, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<AgentConfig, Failure> {
     let bad = |error: &dyn std::error::Error| Failure::caused("could not make a node's configuration", error);
-    let capacities = if capacities.is_empty() {
-        &CAPACITIES[..]
-    } else {
-        capacities
+    let capacities = match wanted.capacities {
+        [] => &CAPACITIES[..],
+        given => given,
     };
+    // One image service is enough: images are stored once, and nodes fetch from it.
+    let mut roles = match index {
+        0 => vec![Role::Block, Role::Image],
+        _ => vec![Role::Block],
+    };
+    with_machines(&mut roles, wanted.machines);
     let Bytes(capacity) = capacities[index % capacities.len()];
     Ok(AgentConfig {
         name: format!("node-{}", index + 1).parse().map_err(|error| bad(&error))?,
         manager: manager.url.to_owned(),
         token: manager.token.to_owned(),
         listen: "127.0.0.1:0".to_owned(),
-        // One image service is enough: images are stored once, and nodes fetch from it.
-        roles: if index == 0 {
-            vec![Role::Block, Role::Image]
-        } else {
-            vec![Role::Block]
-        },
+        roles,
         labels: Labels::parse([format!("zone={}", ZONES[index % ZONES.len()]).as_str()])
             .map_err(|error| bad(&error))?,
         images: PathBuf::from("images"),
@@ -102,9 +126,34 @@ fn config(index: usize, capacities: &[Bytes], manager: Manager<'_>) -> Result<Ag
             // In bytes: exact, whatever was asked for.
             capacity: Some(exact(capacity)),
         }],
-        compute: None,
+        compute: wanted.machines.then(|| ComputeConfig {
+            memory: Some(exact(wanted.memory.unwrap_or_else(|| share(wanted.count)).0)),
+            ..ComputeConfig::default()
+        }),
         programs: std::collections::BTreeMap::new(),
     })
+}
+
+/// Adds the roles for machines, or takes them away. Whether the node can fill them its agent finds out.
+fn with_machines(roles: &mut Vec<Role>, machines: bool) {
+    for role in [Role::Compute, Role::Network] {
+        if !machines {
+            roles.retain(|known| *known != role);
+        } else if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+}
+
+/// A node's share of this server's memory, in whole MiB.
+fn share(count: u16) -> Bytes {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total
+        .and_then(|total| total.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let rest = (kib << 10).saturating_sub(RESERVED_BYTES);
+    Bytes((rest / u64::from(count.max(1))) >> 20 << 20)
 }
 
 /// A size as text that reads back as the same number: with a unit when that is exact, else in bytes.
@@ -126,6 +175,13 @@ mod tests {
         token: "secret",
     };
 
+    const WANTED: Wanted<'_> = Wanted {
+        count: 1,
+        capacities: &[],
+        machines: false,
+        memory: None,
+    };
+
     fn read(node: &Node) -> AgentConfig {
         toml::from_str(&std::fs::read_to_string(node.folder.join(AGENT_CONFIG_FILE)).unwrap()).unwrap()
     }
@@ -133,7 +189,7 @@ mod tests {
     #[test]
     fn nodes_differ_and_the_first_keeps_images() {
         let home = tempfile::tempdir().unwrap();
-        let nodes = write(home.path(), 4, &[], MANAGER).unwrap();
+        let nodes = write(home.path(), &Wanted { count: 4, ..WANTED }, MANAGER).unwrap();
         let configs: Vec<_> = nodes.iter().map(read).collect();
         let capacities: Vec<_> = configs
             .iter()
@@ -149,7 +205,7 @@ mod tests {
     #[test]
     fn a_changed_configuration_is_kept() {
         let home = tempfile::tempdir().unwrap();
-        let nodes = write(home.path(), 1, &[], MANAGER).unwrap();
+        let nodes = write(home.path(), &WANTED, MANAGER).unwrap();
         let mut changed = read(&nodes[0]);
         changed.labels = "rack=7".parse().unwrap();
         let path = nodes[0].folder.join(AGENT_CONFIG_FILE);
@@ -159,16 +215,51 @@ mod tests {
             url: "http://127.0.0.1:4444",
             token: "other",
         };
-        write(home.path(), 1, &[], moved).unwrap();
+        write(home.path(), &WANTED, moved).unwrap();
         let now = read(&nodes[0]);
         assert_eq!((now.manager.as_str(), now.token.as_str()), (moved.url, moved.token));
         assert_eq!(now.labels.value("rack"), Some("7"));
         assert_eq!(now.pools[0].capacity.as_deref(), Some("20GiB"));
 
-        write(home.path(), 1, &[Bytes(1_000_000_007)], moved).unwrap();
+        let odd = Wanted {
+            capacities: &[Bytes(1_000_000_007)],
+            ..WANTED
+        };
+        write(home.path(), &odd, moved).unwrap();
         assert_eq!(read(&nodes[0]).pools[0].capacity.as_deref(), Some("1000000007B"));
 
         std::fs::write(&path, "name = 7").unwrap();
-        assert!(write(home.path(), 1, &[], moved).unwrap_err().hint.is_some());
+        assert!(write(home.path(), &WANTED, moved).unwrap_err().hint.is_some());
+    }
+
+    #[test]
+    fn nodes_share_memory_and_lose_and_gain_their_machines() {
+        let home = tempfile::tempdir().unwrap();
+        let machines = Wanted {
+            count: 2,
+            machines: true,
+            ..WANTED
+        };
+        let memory = |node: &Node| read(node).compute.unwrap().memory.unwrap().parse::<Bytes>().unwrap();
+        let nodes = write(home.path(), &machines, MANAGER).unwrap();
+        assert_eq!(
+            read(&nodes[0]).roles,
+            [Role::Block, Role::Image, Role::Compute, Role::Network]
+        );
+        assert_eq!(memory(&nodes[0]), share(2));
+        assert_eq!(read(&nodes[1]).compute.unwrap().cpu_overcommit_percent, 400);
+
+        // Without them for once; what was set stays.
+        let nodes = write(home.path(), &Wanted { count: 2, ..WANTED }, MANAGER).unwrap();
+        assert_eq!(read(&nodes[1]).roles, [Role::Block]);
+        let told = Wanted {
+            memory: Some(Bytes(3 << 30)),
+            ..machines
+        };
+        let nodes = write(home.path(), &told, MANAGER).unwrap();
+        assert_eq!(memory(&nodes[1]), Bytes(3 << 30));
+        let nodes = write(home.path(), &machines, MANAGER).unwrap();
+        assert_eq!(memory(&nodes[1]), Bytes(3 << 30));
+        assert_eq!(read(&nodes[1]).roles, [Role::Block, Role::Compute, Role::Network]);
     }
 }

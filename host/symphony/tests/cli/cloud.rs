@@ -34,19 +34,28 @@ pub(crate) struct Cloud {
     pub(crate) home: PathBuf,
     /// `http://ADDRESS`.
     pub(crate) url: String,
+    /// Whether what its nodes run ends with it, however it ends.
+    clears: bool,
 }
 
 impl Cloud {
     /// Starts one below `home` and waits for its line.
     pub(crate) fn start(home: &Path) -> Self {
+        Self::start_with(home, &["--nodes", "3", "--no-machines"], None)
+    }
+
+    /// As [`Cloud::start`], with more arguments, and another PATH.
+    pub(crate) fn start_with(home: &Path, more: &[&str], path: Option<&Path>) -> Self {
         need_agent();
         let data = home.join("cloud");
         let log = std::fs::File::create(home.join("dev.log")).unwrap();
-        let mut child = command(home)
+        let mut child = command(home);
+        if let Some(path) = path {
+            child.env("PATH", path);
+        }
+        let mut child = child
             .args([
                 "dev",
-                "--nodes",
-                "3",
                 "--listen",
                 "127.0.0.1:0",
                 "--pool-capacity",
@@ -54,6 +63,7 @@ impl Cloud {
                 "--data",
             ])
             .arg(&data)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -79,6 +89,7 @@ impl Cloud {
             data,
             home: home.to_owned(),
             url,
+            clears: true,
         }
     }
 
@@ -111,6 +122,11 @@ impl Cloud {
         agents
     }
 
+    /// Kill -9: what its nodes run goes on. Another cloud must be started on its folder, to end that.
+    pub(crate) fn kill(mut self) {
+        self.clears = false;
+    }
+
     /// Asks it to end, and waits. Gives its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
@@ -130,6 +146,28 @@ impl Drop for Cloud {
         // Its agents end with it: their stdin closes.
         _ = self.child.kill();
         _ = self.child.wait();
+        for node in std::fs::read_dir(self.data.join("nodes"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if self.clears && node.path().join("libvirt").exists() {
+                clear(&node.path());
+            }
+        }
+    }
+}
+
+/// Ends what a node's agent has left running, as soon as that has ended.
+fn clear(node: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    let down = || {
+        let mut down = Command::new(symphony().with_file_name("symphony-agent"));
+        down.args(["down", "--config-dir"]).arg(node);
+        down.stdout(Stdio::null()).stderr(Stdio::null()).status()
+    };
+    while !down().is_ok_and(|status| status.success()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -67,6 +67,7 @@ fn options(files: &[(&'static str, &Path)], point: Option<&str>) -> Options {
         nodes: 2,
         capacities: "1GiB,2GiB",
         environment,
+        ..Options::default()
     }
 }
 
