@@ -2,7 +2,9 @@
 
 mod events;
 mod health;
+mod idempotency;
 mod images;
+mod networks;
 mod nodes;
 mod plugins;
 mod services;
@@ -37,6 +39,8 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(volumes::list, volumes::create))
         .routes(routes!(volumes::show, volumes::patch, volumes::delete))
         .routes(routes!(volumes::explanation))
+        .routes(routes!(networks::list, networks::create))
+        .routes(routes!(networks::show, networks::delete))
         .routes(routes!(images::list, images::create))
         .routes(routes!(images::show, images::delete))
         .routes(routes!(nodes::list))
