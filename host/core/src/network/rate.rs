@@ -96,10 +96,26 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "100", "Mbit", "1.5Gbit", "-1Mbit", "100MB", "100Mbit/s", "+1Gbit", "1e3bit"] {
+        for text in [
+            "",
+            "100",
+            "Mbit",
+            "1.5Gbit",
+            "-1Mbit",
+            "100MB",
+            "100Mbit/s",
+            "+1Gbit",
+            "1e3bit",
+        ] {
             assert!(matches!(text.parse::<Rate>(), Err(RateError::Syntax(_))), "{text}");
         }
-        for text in ["0Mbit", "999bit", "1001Gbit", "99999999999999999999Gbit", "18446744073709551615Gbit"] {
+        for text in [
+            "0Mbit",
+            "999bit",
+            "1001Gbit",
+            "99999999999999999999Gbit",
+            "18446744073709551615Gbit",
+        ] {
             assert!(matches!(text.parse::<Rate>(), Err(RateError::Range(_))), "{text}");
         }
     }

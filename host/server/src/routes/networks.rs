@@ -33,14 +33,7 @@ pub(super) async fn list(
 ) -> Answer<Json<List<Network>>> {
     let (project, selector) = (project(&project_text)?, query.selector()?);
     let wanted = |network: &Record| network.meta.labels.covers(&selector).is_ok();
-    let list = page(
-        &*app.store,
-        &keys::networks_of(&project),
-        &query,
-        Order::Rising,
-        wanted,
-    )
-    .await?;
+    let list = page(&*app.store, &keys::networks_of(&project), &query, Order::Rising, wanted).await?;
     Ok(Json(map_list(list, |stored| wire(&stored))))
 }
 

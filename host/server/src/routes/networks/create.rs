@@ -153,7 +153,8 @@ fn apart(subnet: Subnet, others: &[Network]) -> Answer<Subnet> {
         return Ok(subnet);
     };
     let (name, has) = (&other.meta.name, other.spec.subnet);
-    let detail = format!("{subnet} overlaps with {has} of the network {name}; leave the subnet out to be given a free one");
+    let detail =
+        format!("{subnet} overlaps with {has} of the network {name}; leave the subnet out to be given a free one");
     Err(Failure::field(Code::SubnetOverlaps, "/spec/subnet", detail))
 }
 

@@ -134,7 +134,8 @@ pub(super) async fn delete(app: &App, project: &Name, name: &str, precondition: 
         }
         if let Some(holder) = &stored.value.machine {
             let machine = &holder.name;
-            let detail = format!("the machine {machine} has the volume {name:?}; detach it first, or delete the machine");
+            let detail =
+                format!("the machine {machine} has the volume {name:?}; detach it first, or delete the machine");
             return Err(Failure::new(Code::VolumeInUse, detail));
         }
         let mut volume = stored.value.clone();

@@ -101,10 +101,7 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateVolume, key: 
 /// Adds a new volume to a transaction, with all that is written for it.
 pub(in crate::routes) fn put_new(txn: Txn, draft: &Draft) -> Answer<Txn> {
     let volume = &draft.volume;
-    let (key, id) = (
-        keys::volume(&volume.meta.project, &volume.meta.name),
-        volume.meta.id,
-    );
+    let (key, id) = (keys::volume(&volume.meta.project, &volume.meta.name), volume.meta.id);
     let mut txn = txn.when(Compare::absent(&key)).record(key.clone(), volume)?;
     txn = txn.put(keys::volume_id(id), key.as_bytes().to_vec());
     if let (Some(source), Some((image, revision))) = (&volume.spec.source, &draft.image) {
