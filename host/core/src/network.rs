@@ -1,8 +1,9 @@
 //! Virtual networks: what is wanted of them. Addresses are in [`addresses`]; how a network's parts are called on a node is
-//! in [`links`].
+//! in [`links`], and how fast a port may be in [`rate`].
 
 pub mod addresses;
 pub mod links;
+pub mod rate;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use crate::name::Name;
 use crate::plan::network::Protocol;
 
 pub use addresses::{Address, Subnet, SubnetError};
+pub use rate::{Rate, RateError};
 
 /// Most rules of one port.
 pub const RULES_MAX: usize = 64;

@@ -18,7 +18,7 @@ pub mod request;
 pub use candidate::{Candidate, Candidates, Room};
 pub use check::{AnswerFault, Bookings, Left, Violation};
 pub use decision::{Answer, Outcome, Part, Refusal, Removed, Verdict};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Ledger, LedgerError, MachineClaims};
 pub use request::{Request, Surroundings};
 
 #[cfg(test)]

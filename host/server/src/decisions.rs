@@ -4,8 +4,9 @@ mod live;
 
 use async_trait::async_trait;
 use symphony_api::Problem;
-use symphony_control::{Explanation, Preview};
+use symphony_control::{Explanation, MachinePreview, Preview};
 use symphony_core::digest::Digest;
+use symphony_core::machine::Machine;
 use symphony_core::name::Name;
 use symphony_core::place::Request;
 use symphony_core::plugin::{Activation, Plugin, Slot};
@@ -23,6 +24,12 @@ pub trait Decisions: Send + Sync + 'static {
 
     /// Why a volume is where it is, or nowhere.
     async fn explain(&self, volume: &Volume) -> Result<Explanation, Problem>;
+
+    /// Where a machine that is not on record would go, with new volumes that are not either, and what would be done there.
+    async fn preview_machine(&self, machine: &Machine, new: &[Volume]) -> Result<MachinePreview, Problem>;
+
+    /// Why a machine is where it is, or nowhere.
+    async fn explain_machine(&self, machine: &Machine) -> Result<Explanation, Problem>;
 
     /// Takes a component in.
     async fn upload_plugin(&self, bytes: Vec<u8>) -> Result<Plugin, Problem>;

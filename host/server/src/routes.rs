@@ -2,7 +2,10 @@
 
 mod events;
 mod health;
+mod idempotency;
 mod images;
+mod machines;
+mod networks;
 mod nodes;
 mod plugins;
 mod services;
@@ -37,6 +40,18 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(volumes::list, volumes::create))
         .routes(routes!(volumes::show, volumes::patch, volumes::delete))
         .routes(routes!(volumes::explanation))
+        .routes(routes!(machines::list, machines::create))
+        .routes(routes!(machines::show, machines::patch, machines::delete))
+        .routes(routes!(machines::explanation))
+        .routes(routes!(machines::orders::start))
+        .routes(routes!(machines::orders::stop))
+        .routes(routes!(machines::orders::reboot))
+        .routes(routes!(machines::volumes::attach))
+        .routes(routes!(machines::volumes::detach))
+        .routes(routes!(machines::ports::connect))
+        .routes(routes!(machines::ports::disconnect))
+        .routes(routes!(networks::list, networks::create))
+        .routes(routes!(networks::show, networks::delete))
         .routes(routes!(images::list, images::create))
         .routes(routes!(images::show, images::delete))
         .routes(routes!(nodes::list))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use symphony_core::quantity::{SizeError, VolumeSize};
+use symphony_core::quantity::{Bytes, SizeError, VolumeSize};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -31,6 +31,14 @@ impl Size {
     /// # Errors
     /// When it is no size, or none that a volume may have.
     pub fn volume_size(&self) -> Result<VolumeSize, SizeError> {
+        self.0.parse()
+    }
+
+    /// The bytes that it means, for what is no volume.
+    ///
+    /// # Errors
+    /// When it is no size.
+    pub fn to_bytes(&self) -> Result<Bytes, SizeError> {
         self.0.parse()
     }
 }

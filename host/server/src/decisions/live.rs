@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use symphony_api::{Code, Problem};
 use symphony_control::agents::Session;
 use symphony_control::plugins::{ActivateError, UploadError};
-use symphony_control::{Control, ControlError, Explanation, Preview};
+use symphony_control::{Control, ControlError, Explanation, MachinePreview, Preview};
 use symphony_core::digest::Digest;
+use symphony_core::machine::Machine;
 use symphony_core::name::Name;
 use symphony_core::place::Request;
 use symphony_core::plugin::{Activation, Plugin, Slot};
@@ -27,6 +28,18 @@ impl Decisions for Control {
 
     async fn explain(&self, volume: &Volume) -> Result<Explanation, Problem> {
         self.explain(volume).await.map_err(|error| control_problem(&error))
+    }
+
+    async fn preview_machine(&self, machine: &Machine, new: &[Volume]) -> Result<MachinePreview, Problem> {
+        self.preview_machine(machine, new)
+            .await
+            .map_err(|error| control_problem(&error))
+    }
+
+    async fn explain_machine(&self, machine: &Machine) -> Result<Explanation, Problem> {
+        self.explain_machine(machine)
+            .await
+            .map_err(|error| control_problem(&error))
     }
 
     async fn upload_plugin(&self, bytes: Vec<u8>) -> Result<Plugin, Problem> {

@@ -3,7 +3,6 @@
 mod change;
 mod create;
 mod draft;
-mod idempotency;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -22,7 +21,8 @@ use crate::failure::{Answer, Failure};
 use crate::input::{IdempotencyKey, IfMatch, Input, Params};
 use crate::reading::{Order, PageQuery, Reference, Stored, load, load_by_id, map_list, page, project};
 
-use create::CreateQuery;
+pub(super) use create::{CreateQuery, put_new};
+pub(super) use draft::{Draft, Wanted};
 
 /// Lists the volumes of a project.
 #[utoipa::path(get, path = "/v1/projects/{project}/volumes", tag = "volumes", params(("project" = String, Path), PageQuery), responses(
@@ -169,7 +169,7 @@ fn wire(stored: &Stored<Record>) -> Volume {
 }
 
 /// A volume of a project, by name or id.
-async fn find(store: &dyn Store, project: &Name, name: &str) -> Answer<Stored<Record>> {
+pub(super) async fn find(store: &dyn Store, project: &Name, name: &str) -> Answer<Stored<Record>> {
     let found = match Reference::parse(name) {
         Some(Reference::Name(name)) => load(store, &keys::volume(project, &name)).await?,
         Some(Reference::Id(id)) => load_by_id(store, &keys::volume_id(symphony_core::id::VolumeId::new(id))).await?,

@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod attachments;
 mod control_socket;
 mod doors;
 mod harness;
 mod images;
 mod lists;
+mod machines;
+mod networks;
 mod nodes;
 mod openapi;
 mod plugins;

@@ -12,12 +12,13 @@ use axum::routing::put;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use symphony_api::{Code, Problem};
-use symphony_control::{AsOf, Chosen, Explanation, Preview};
+use symphony_control::{AsOf, Chosen, Explanation, MachinePreview, PlannedStep, Preview};
 use symphony_core::counter::{Epoch, Revision};
 use symphony_core::digest::Digest;
 use symphony_core::id::PluginId;
+use symphony_core::machine::Machine;
 use symphony_core::name::Name;
-use symphony_core::place::{Outcome, Part, Refusal, Request, Verdict};
+use symphony_core::place::{Outcome, Part, Refusal, Request, Surroundings, Verdict};
 use symphony_core::plan::image::{DetectedFormat, Header, Integrity, Upload};
 use symphony_core::plugin::{Activation, Plugin, Slot};
 use symphony_core::volume::{Decider, Volume};
@@ -104,6 +105,34 @@ impl Decisions for SimulatedLoops {
     async fn explain(&self, volume: &Volume) -> Result<Explanation, Problem> {
         Ok(Explanation {
             preview: Self::decide(&Request::of(volume)),
+            as_of: AsOf::Now,
+        })
+    }
+
+    async fn preview_machine(&self, machine: &Machine, new: &[Volume]) -> Result<MachinePreview, Problem> {
+        let around = Surroundings {
+            disk_bytes: new.iter().map(|volume| volume.spec.size.bytes()).sum(),
+            ..Surroundings::default()
+        };
+        let step = |kind: &str, name: &Name, action: &str| PlannedStep {
+            kind: kind.into(),
+            name: name.to_string(),
+            action: action.into(),
+        };
+        let mut steps: Vec<_> = new
+            .iter()
+            .map(|volume| step("volume", &volume.meta.name, "allocate"))
+            .collect();
+        steps.push(step("machine", &machine.meta.name, "define"));
+        Ok(MachinePreview {
+            preview: Self::decide(&Request::of_machine(machine, around)),
+            steps,
+        })
+    }
+
+    async fn explain_machine(&self, machine: &Machine) -> Result<Explanation, Problem> {
+        Ok(Explanation {
+            preview: Self::decide(&Request::of_machine(machine, Surroundings::default())),
             as_of: AsOf::Now,
         })
     }

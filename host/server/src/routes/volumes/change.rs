@@ -132,6 +132,12 @@ pub(super) async fn delete(app: &App, project: &Name, name: &str, precondition: 
         if stored.value.meta.is_deleting() {
             return Ok(stored);
         }
+        if let Some(holder) = &stored.value.machine {
+            let machine = &holder.name;
+            let detail =
+                format!("the machine {machine} has the volume {name:?}; detach it first, or delete the machine");
+            return Err(Failure::new(Code::VolumeInUse, detail));
+        }
         let mut volume = stored.value.clone();
         volume.meta.deleting_since = Some(clock::now());
         // A new goal: agents that are still at work for the old one must not win over it.

@@ -14,11 +14,11 @@ use symphony_store::{Compare, Txn};
 use utoipa::IntoParams;
 
 use super::draft::{Draft, Wanted};
-use super::idempotency::{Replay, Ticket};
 use crate::app::App;
 use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
 use crate::reading::{Stored, load};
+use crate::routes::idempotency::{Replay, Ticket, answered};
 use crate::routes::{TRIES, crowded, object};
 
 /// How a volume is asked for.
@@ -28,7 +28,7 @@ use crate::routes::{TRIES, crowded, object};
 pub(crate) struct CreateQuery {
     /// Checks and schedules, and stores nothing.
     #[serde(default)]
-    pub(super) dry_run: bool,
+    pub(in crate::routes) dry_run: bool,
 }
 
 /// Says where a volume would go.
@@ -65,22 +65,20 @@ pub(super) async fn preview(app: &App, project: &Name, body: &CreateVolume) -> A
 /// Stores a volume. The same key with the same body stores it once.
 pub(super) async fn create(app: &App, project: &Name, body: &CreateVolume, key: Option<String>) -> Answer<Response> {
     let wanted = Wanted::read(body)?;
-    let ticket = key.map(|key| Ticket::new(project, &key, body)).transpose()?;
+    let ticket = Ticket::new("volume", project, key.as_deref(), body)?;
     let volume_key = keys::volume(project, &wanted.name);
     for _ in 0..TRIES {
         let kept = match &ticket {
             Some(ticket) => match ticket.look(&*app.store).await? {
                 Replay::Known(stored) => return Ok(created(&stored)),
-                Replay::New(compare) => Some((ticket, compare)),
+                Replay::New(unanswered) => Some((ticket, unanswered)),
             },
             None => None,
         };
         let draft = wanted.draft(&*app.store, project).await?;
-        let mut txn = store_volume(&draft, &volume_key)?;
-        if let Some((ticket, compare)) = kept {
-            txn = txn
-                .when(compare)
-                .record(ticket.key.clone(), &ticket.answer(&draft.volume))?;
+        let mut txn = put_new(Txn::new(), &draft)?;
+        if let Some((ticket, unanswered)) = kept {
+            txn = ticket.keep(txn, unanswered, &draft.volume)?;
         }
         symphony_crash::point("api.volume.create.before_commit");
         let result = app.store.txn(txn).await?;
@@ -93,29 +91,22 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateVolume, key: 
         }
         // Either the name is taken, or the image or the key changed under it: those are looked at again.
         let same_name = load::<Volume>(&*app.store, &volume_key).await?;
-        if same_name.is_some() && !is_own(&ticket, app).await? {
+        if same_name.is_some() && answered::<Volume>(ticket.as_ref(), &*app.store).await?.is_none() {
             return Err(taken(&wanted.name, project));
         }
     }
     Err(crowded())
 }
 
-/// Whether the same request, sent twice at once, was faster.
-async fn is_own(ticket: &Option<Ticket>, app: &App) -> Answer<bool> {
-    match ticket {
-        Some(ticket) => Ok(matches!(ticket.look(&*app.store).await?, Replay::Known(_))),
-        None => Ok(false),
-    }
-}
-
-fn store_volume(draft: &Draft, key: &str) -> Answer<Txn> {
+/// Adds a new volume to a transaction, with all that is written for it.
+pub(in crate::routes) fn put_new(txn: Txn, draft: &Draft) -> Answer<Txn> {
     let volume = &draft.volume;
-    let id = volume.meta.id;
-    let mut txn = Txn::new().when(Compare::absent(key)).record(key.to_owned(), volume)?;
+    let (key, id) = (keys::volume(&volume.meta.project, &volume.meta.name), volume.meta.id);
+    let mut txn = txn.when(Compare::absent(&key)).record(key.clone(), volume)?;
     txn = txn.put(keys::volume_id(id), key.as_bytes().to_vec());
     if let (Some(source), Some((image, revision))) = (&volume.spec.source, &draft.image) {
         txn = txn.when(Compare::mod_revision(image, *revision));
-        txn = txn.put(keys::image_use(&source.digest, id), key.as_bytes().to_vec());
+        txn = txn.put(keys::image_use(&source.digest, id), key.into_bytes());
     }
     let message = match &volume.spec.source {
         Some(source) => format!("{} from image {} was asked for", volume.spec.size, source.image),

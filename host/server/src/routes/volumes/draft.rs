@@ -19,19 +19,21 @@ use crate::reading::Stored;
 use crate::routes::images;
 
 /// The values of a request, each of them acceptable.
-pub(super) struct Wanted<'a> {
-    pub(super) name: Name,
-    labels: Labels,
-    size: Option<VolumeSize>,
-    pool: Option<Name>,
-    require: Labels,
-    image: Option<&'a str>,
+pub(in crate::routes) struct Wanted<'a> {
+    pub(in crate::routes) name: Name,
+    pub(in crate::routes) labels: Labels,
+    pub(in crate::routes) size: Option<VolumeSize>,
+    /// Where in the body the size is.
+    pub(in crate::routes) size_pointer: &'static str,
+    pub(in crate::routes) pool: Option<Name>,
+    pub(in crate::routes) require: Labels,
+    pub(in crate::routes) image: Option<&'a str>,
 }
 
 /// A volume that could be stored, and the image's record that it was made on.
-pub(super) struct Draft {
-    pub(super) volume: Volume,
-    pub(super) image: Option<(String, Revision)>,
+pub(in crate::routes) struct Draft {
+    pub(in crate::routes) volume: Volume,
+    pub(in crate::routes) image: Option<(String, Revision)>,
 }
 
 impl<'a> Wanted<'a> {
@@ -63,6 +65,7 @@ impl<'a> Wanted<'a> {
                 name,
                 labels,
                 size: size.flatten(),
+                size_pointer: "/spec/size",
                 pool: pool.flatten(),
                 require,
                 image: body.spec.image.as_deref(),
@@ -73,7 +76,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Looks the image up and makes the volume, with a new id.
-    pub(super) async fn draft(&self, store: &dyn Store, project: &Name) -> Answer<Draft> {
+    pub(in crate::routes) async fn draft(&self, store: &dyn Store, project: &Name) -> Answer<Draft> {
         let image = match self.image {
             Some(image) => Some(usable(store, project, image).await?),
             None => None,
@@ -120,7 +123,7 @@ impl<'a> Wanted<'a> {
         if size.bytes() < disk_bytes {
             let disk = Bytes(disk_bytes);
             let detail = format!("{size} is smaller than the image's disk of {disk} ({disk_bytes} bytes)");
-            return Err(Failure::field(Code::Unprocessable, "/spec/size", detail));
+            return Err(Failure::field(Code::Unprocessable, self.size_pointer, detail));
         }
         Ok(size)
     }
