@@ -1,11 +1,13 @@
 //! The verbs.
 
+mod machines;
+mod networks;
+
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use reqwest::{Method, RequestBuilder};
 
 use super::request::ListQuery;
 use super::{Client, ClientError, Upload};
-use crate::PAGE_MAX;
 use crate::v1::{
     Activate, CreateVolume, Event, Explanation, Image, List, Node, PatchNode, PatchVolume, Plugin, Preview, Service,
     Slot, Volume,
@@ -17,7 +19,7 @@ type Answer<T> = Result<T, ClientError>;
 macro_rules! all_pages {
     ($client:expr, $page:ident, $labels:expr) => {{
         let mut query = ListQuery {
-            limit: Some(PAGE_MAX),
+            limit: Some(crate::PAGE_MAX),
             labels: $labels.map(str::to_owned),
             page_token: None,
         };
@@ -32,6 +34,7 @@ macro_rules! all_pages {
         }
     }};
 }
+use all_pages;
 
 /// Volumes.
 impl Client {
