@@ -11,6 +11,8 @@
 
 mod age;
 mod connect;
+#[allow(dead_code, reason = "called by the verbs of machines, which come next")]
+mod console;
 mod failure;
 mod globals;
 mod output;
@@ -27,6 +29,7 @@ mod wait;
 
 use clap::Subcommand;
 
+pub use console::{DetachKey, DetachKeyError};
 pub use failure::{Exit, Failure};
 pub use globals::Globals;
 pub use output::Format;
