@@ -71,6 +71,16 @@ impl Progress {
         self.last = text;
     }
 
+    /// Tells what happened: a line that stays, on a terminal too.
+    pub(crate) fn tell(&self, line: &str) {
+        let line = plain(line);
+        match &self.way {
+            Way::Silent => {}
+            Way::Lines => _ = writeln!(std::io::stderr(), "{line}"),
+            Way::Bar(bar) => bar.println(line),
+        }
+    }
+
     /// Says how many bytes went by: a plain line per full 10 %, or per GiB when the total is not known.
     pub(crate) fn bytes(&mut self, done: u64, total: Option<u64>) {
         if let Way::Bar(bar) = &self.way {

@@ -1,5 +1,10 @@
 //! The columns of each kind of object.
 
+mod machine;
+mod network;
+#[cfg(test)]
+pub(crate) mod samples;
+
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -10,6 +15,7 @@ use symphony_core::quantity::Bytes;
 
 use crate::age::age;
 use crate::output::Listed;
+use crate::story::took;
 use crate::table::or_dash;
 use crate::verdicts::{decider, score, short};
 
@@ -21,12 +27,13 @@ impl Listed for Volume {
         "NODE",
         "POOL",
         "IMAGE",
+        "MACHINE",
         "AGE",
         "SCHEDULER",
         "LABELS",
         "ID",
     ];
-    const NARROW: usize = 7;
+    const NARROW: usize = 8;
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
         let placement = self.status.placement.as_ref();
@@ -37,6 +44,7 @@ impl Listed for Volume {
             or_dash(placement.map(|placement| placement.node.clone())),
             or_dash(placement.map(|placement| placement.pool.clone())),
             or_dash(self.spec.image.as_ref().map(|image| image.name.clone())),
+            or_dash(self.status.machine.clone()),
             age(self.meta.created_at, now),
             or_dash(placement.map(|placement| decider(&placement.decided_by))),
             labels(&self.meta.labels),
@@ -62,6 +70,9 @@ impl Listed for Volume {
                 "decided by",
                 format!("{}, score {}", decider(&placement.decided_by), score(placement.score)),
             ));
+        }
+        if let Some(machine) = &self.status.machine {
+            fields.push(("machine", machine.clone()));
         }
         if self.spec.pool.is_some() || !self.spec.require.is_empty() {
             let pool = self.spec.pool.iter().map(|pool| format!("pool {pool}"));
@@ -299,9 +310,10 @@ impl Listed for Service {
 }
 
 impl Listed for Event {
-    const HEADERS: &'static [&'static str] =
-        &["AGE", "SEVERITY", "REASON", "SUBJECT", "MESSAGE", "AT", "PROJECT", "ID"];
-    const NARROW: usize = 5;
+    const HEADERS: &'static [&'static str] = &[
+        "AGE", "SEVERITY", "REASON", "SUBJECT", "TOOK", "MESSAGE", "AT", "PROJECT", "ID",
+    ];
+    const NARROW: usize = 6;
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
         vec![
@@ -309,6 +321,7 @@ impl Listed for Event {
             severity(self.severity).to_owned(),
             self.reason.clone(),
             format!("{}/{}", self.subject.kind, self.subject.name),
+            or_dash(took(self)),
             self.message.clone(),
             self.at.to_string(),
             or_dash(self.subject.project.clone()),
