@@ -14,6 +14,9 @@ pub(crate) struct Progress {
     subject: String,
     last: String,
     way: Way,
+    /// What was told, for tests.
+    #[cfg(test)]
+    pub(crate) told: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,8 @@ impl Progress {
             subject: subject.to_owned(),
             last: String::new(),
             way,
+            #[cfg(test)]
+            told: Vec::new(),
         }
     }
 
@@ -72,8 +77,10 @@ impl Progress {
     }
 
     /// Tells what happened: a line that stays, on a terminal too.
-    pub(crate) fn tell(&self, line: &str) {
+    pub(crate) fn tell(&mut self, line: &str) {
         let line = plain(line);
+        #[cfg(test)]
+        self.told.push(line.clone());
         match &self.way {
             Way::Silent => {}
             Way::Lines => _ = writeln!(std::io::stderr(), "{line}"),

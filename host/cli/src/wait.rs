@@ -194,46 +194,4 @@ pub(crate) fn state(phase: &str, conditions: &[Condition]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::Timestamp;
-
-    #[test]
-    fn the_newest_condition_that_does_not_hold_says_most() {
-        let condition = |status, message: &str, second| Condition {
-            kind: "k".into(),
-            status,
-            reason: "r".into(),
-            message: message.into(),
-            since: Timestamp::from_second(second).unwrap(),
-        };
-        assert_eq!(state("Ready", &[]), "Ready");
-        let conditions = [
-            condition(Truth::False, "old", 1),
-            condition(Truth::Unknown, "45 % written", 2),
-            condition(Truth::True, "fine", 3),
-        ];
-        assert_eq!(state("Creating", &conditions), "Creating: 45 % written");
-    }
-
-    #[tokio::test]
-    async fn a_wait_has_an_end_and_says_how_far_it_came() {
-        let endpoint = symphony_api::Endpoint::Http("http://127.0.0.1:9".into());
-        let client = Client::new(&endpoint, None, "p").unwrap();
-        let goal = Goal {
-            kind: Kind::Volume,
-            id: "x".into(),
-            revision: 1,
-            state: "ready",
-            limit: Duration::from_millis(5),
-            story: None,
-        };
-        let mut progress = Progress::waiting("volume data", true);
-        let going = async || Ok::<_, Failure>(Look::<()>::Going("Pending: no room".into()));
-        let failure = until(&client, &goal, &mut progress, "volume data", going)
-            .await
-            .unwrap_err();
-        assert_eq!(failure.message, "volume data is not ready after 5ms: Pending: no room");
-        assert!(failure.hint.unwrap().contains("--timeout"));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The tables, compared as text.
 
-use symphony_api::v1::{Machine, Network};
+use symphony_api::v1::{Machine, Network, Volume};
 
 use super::samples::{machine, meta, object, with};
 use super::*;
