@@ -3,6 +3,7 @@
 //! Reads are tried again when nothing was answered or the manager says "not now"; a create carries an idempotency key,
 //! so it can be tried again too. Every other write is sent once: what became of it is found by reading.
 
+mod console;
 mod error;
 mod request;
 mod upload;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use console::{Console, ConsoleEnd, ConsoleInput, ConsoleOutput, Said};
 pub use error::ClientError;
 pub use request::ListQuery;
 pub use upload::Upload;

@@ -9,6 +9,10 @@ use symphony_core::name::Name;
 
 use crate::output::Format;
 
+/// How long a verb waits when not told.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a verb waits for a machine when not told: a guest that is asked to shut down may take its time.
+const PATIENCE_WITH_MACHINES: Duration = Duration::from_secs(180);
 /// Longest `--timeout`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -81,15 +85,20 @@ pub(crate) struct Waiting {
     /// Return as soon as the manager has taken it down
     #[arg(long, overrides_with = "wait")]
     no_wait: bool,
-    /// How long to wait, like 90s or 5m; what was asked for goes on after it
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
-    timeout: Duration,
+    /// How long to wait, like 90s or 5m; what was asked for goes on after it [default: 30s; for machines 3m]
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    timeout: Option<Duration>,
 }
 
 impl Waiting {
     /// How long to wait; not at all when none.
     pub(crate) fn limit(&self) -> Option<Duration> {
-        (!self.no_wait).then_some(self.timeout)
+        (!self.no_wait).then_some(self.timeout.unwrap_or(PATIENCE))
+    }
+
+    /// How long to wait for a machine; not at all when none.
+    pub(crate) fn limit_with_machines(&self) -> Option<Duration> {
+        (!self.no_wait).then_some(self.timeout.unwrap_or(PATIENCE_WITH_MACHINES))
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod age;
 mod connect;
+mod console;
 mod failure;
 mod globals;
 mod output;
@@ -18,6 +19,7 @@ mod progress;
 mod refusal;
 mod rows;
 mod socket;
+mod story;
 mod table;
 mod target;
 mod upload;
@@ -27,6 +29,7 @@ mod wait;
 
 use clap::Subcommand;
 
+pub use console::{DetachKey, DetachKeyError};
 pub use failure::{Exit, Failure};
 pub use globals::Globals;
 pub use output::Format;
@@ -35,6 +38,8 @@ pub use verbs::config::ConfigVerb;
 pub use verbs::events::EventsArgs;
 pub use verbs::explain::ExplainVerb;
 pub use verbs::image::ImageVerb;
+pub use verbs::machine::MachineVerb;
+pub use verbs::network::NetworkVerb;
 pub use verbs::node::NodeVerb;
 pub use verbs::plugin::PluginVerb;
 pub use verbs::service::ServiceVerb;
@@ -54,6 +59,12 @@ pub enum Verb {
     /// Block volumes: create, list, show, resize, delete
     #[command(subcommand, visible_alias = "volumes")]
     Volume(VolumeVerb),
+    /// Virtual machines: create, list, show, start, stop, reboot, resize, attach, detach, console, delete
+    #[command(subcommand, visible_alias = "vm", aliases = ["machines", "vms"])]
+    Machine(MachineVerb),
+    /// Virtual networks: create, list, show, delete
+    #[command(subcommand, visible_alias = "net", alias = "networks")]
+    Network(NetworkVerb),
     /// Servers: list, show, cordon, uncordon
     #[command(subcommand, visible_alias = "nodes")]
     Node(NodeVerb),
@@ -92,9 +103,12 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Image(verb) => verbs::image::run(&client, output, verb).await,
         Verb::Volume(verb) => verbs::volume::run(&client, output, verb).await,
+        Verb::Machine(verb) => verbs::machine::run(&client, output, verb).await,
+        Verb::Network(verb) => verbs::network::run(&client, output, verb).await,
         Verb::Node(verb) => verbs::node::run(&client, output, verb).await,
         Verb::Plugin(verb) => verbs::plugin::run(&client, output, verb).await,
         Verb::Explain(ExplainVerb::Volume { volume }) => verbs::explain::volume(&client, output, &volume).await,
+        Verb::Explain(ExplainVerb::Machine { machine }) => verbs::explain::machine(&client, output, &machine).await,
         Verb::Events(args) => verbs::events::run(&client, output, &args).await,
         Verb::Config(_) => Ok(()),
     }

@@ -14,6 +14,9 @@ pub(crate) struct Progress {
     subject: String,
     last: String,
     way: Way,
+    /// What was told, for tests.
+    #[cfg(test)]
+    pub(crate) told: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,8 @@ impl Progress {
             subject: subject.to_owned(),
             last: String::new(),
             way,
+            #[cfg(test)]
+            told: Vec::new(),
         }
     }
 
@@ -69,6 +74,18 @@ impl Progress {
             Way::Bar(bar) => bar.set_message(format!("{}: {text}", self.subject)),
         }
         self.last = text;
+    }
+
+    /// Tells what happened: a line that stays, on a terminal too.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let line = plain(line);
+        #[cfg(test)]
+        self.told.push(line.clone());
+        match &self.way {
+            Way::Silent => {}
+            Way::Lines => _ = writeln!(std::io::stderr(), "{line}"),
+            Way::Bar(bar) => bar.println(line),
+        }
     }
 
     /// Says how many bytes went by: a plain line per full 10 %, or per GiB when the total is not known.

@@ -63,6 +63,12 @@ fn hint(problem: &Problem) -> Option<String> {
         Code::ImageInUse => {
             "delete the volumes that were made from it first; `symphony volume list -o wide` names the images"
         }
+        Code::VolumeInUse => "`symphony volume list` shows which machine has it; detach it there first",
+        Code::NetworkInUse => {
+            "delete the machines on it first, or take them from it with `machine detach`; `symphony machine list -o wide` names networks"
+        }
+        Code::NetworkFull => "delete machines on it, or make another network",
+        Code::SubnetOverlaps => "`symphony network list` shows what is taken; without --subnet a free one is chosen",
         Code::Unplaceable => "`symphony node list` shows what is free; ask for less, or add a node",
         Code::HasResources => "move or delete them first, or use --force to give them up",
         Code::NoImageService => "an agent with the role `image` must be there: see `symphony manager service list`",
@@ -95,6 +101,9 @@ mod tests {
             (Code::NotFound, Exit::NotFound),
             (Code::AlreadyExists, Exit::Conflict),
             (Code::ImageInUse, Exit::Conflict),
+            (Code::VolumeInUse, Exit::Conflict),
+            (Code::NetworkFull, Exit::Conflict),
+            (Code::SubnetOverlaps, Exit::Conflict),
             (Code::PreconditionFailed, Exit::Conflict),
             (Code::Unplaceable, Exit::Unplaceable),
             (Code::InvalidArgument, Exit::Error),

@@ -1,79 +1,24 @@
 //! The columns of each kind of object.
 
+mod machine;
+mod network;
+#[cfg(test)]
+pub(crate) mod samples;
+mod volume;
+
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use symphony_api::v1::{
-    Condition, Event, Image, Labels, Metadata, Node, NodeCompute, Plugin, Service, Severity, Slot, Truth, Volume,
+    Condition, Event, Image, Labels, Metadata, Node, NodeCompute, Plugin, Service, Severity, Slot, Truth,
 };
 use symphony_core::quantity::Bytes;
 
 use crate::age::age;
 use crate::output::Listed;
+use crate::story::took;
 use crate::table::or_dash;
-use crate::verdicts::{decider, score, short};
-
-impl Listed for Volume {
-    const HEADERS: &'static [&'static str] = &[
-        "NAME",
-        "SIZE",
-        "PHASE",
-        "NODE",
-        "POOL",
-        "IMAGE",
-        "AGE",
-        "SCHEDULER",
-        "LABELS",
-        "ID",
-    ];
-    const NARROW: usize = 7;
-
-    fn cells(&self, now: Timestamp) -> Vec<String> {
-        let placement = self.status.placement.as_ref();
-        vec![
-            self.meta.name.clone(),
-            Bytes(self.spec.size).to_string(),
-            self.status.phase.as_str().to_owned(),
-            or_dash(placement.map(|placement| placement.node.clone())),
-            or_dash(placement.map(|placement| placement.pool.clone())),
-            or_dash(self.spec.image.as_ref().map(|image| image.name.clone())),
-            age(self.meta.created_at, now),
-            or_dash(placement.map(|placement| decider(&placement.decided_by))),
-            labels(&self.meta.labels),
-            self.meta.id.to_string(),
-        ]
-    }
-
-    fn name(&self) -> String {
-        self.meta.name.clone()
-    }
-
-    fn details(&self, now: Timestamp) -> Vec<(&'static str, String)> {
-        let mut fields = identity(&self.meta, now);
-        fields.push(("phase", self.status.phase.as_str().to_owned()));
-        fields.push(("size", Bytes(self.spec.size).to_string()));
-        fields.push(("size on node", Bytes(self.status.size_bytes).to_string()));
-        if let Some(image) = &self.spec.image {
-            fields.push(("image", format!("{} {}", image.name, short(&image.digest))));
-        }
-        if let Some(placement) = &self.status.placement {
-            fields.push(("node", format!("{} (pool {})", placement.node, placement.pool)));
-            fields.push((
-                "decided by",
-                format!("{}, score {}", decider(&placement.decided_by), score(placement.score)),
-            ));
-        }
-        if self.spec.pool.is_some() || !self.spec.require.is_empty() {
-            let pool = self.spec.pool.iter().map(|pool| format!("pool {pool}"));
-            let wanted: Vec<_> = pool
-                .chain(self.spec.require.iter().map(|(key, value)| format!("{key}={value}")))
-                .collect();
-            fields.push(("asks for", wanted.join(", ")));
-        }
-        fields.push(("conditions", conditions(&self.status.conditions, now)));
-        fields
-    }
-}
+use crate::verdicts::short;
 
 impl Listed for Image {
     const HEADERS: &'static [&'static str] = &[
@@ -320,9 +265,10 @@ impl Listed for Service {
 }
 
 impl Listed for Event {
-    const HEADERS: &'static [&'static str] =
-        &["AGE", "SEVERITY", "REASON", "SUBJECT", "MESSAGE", "AT", "PROJECT", "ID"];
-    const NARROW: usize = 5;
+    const HEADERS: &'static [&'static str] = &[
+        "AGE", "SEVERITY", "REASON", "SUBJECT", "TOOK", "MESSAGE", "AT", "PROJECT", "ID",
+    ];
+    const NARROW: usize = 6;
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
         vec![
@@ -330,6 +276,7 @@ impl Listed for Event {
             severity(self.severity).to_owned(),
             self.reason.clone(),
             format!("{}/{}", self.subject.kind, self.subject.name),
+            or_dash(took(self)),
             self.message.clone(),
             self.at.to_string(),
             or_dash(self.subject.project.clone()),

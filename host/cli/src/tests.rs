@@ -37,6 +37,27 @@ fn good_lines_are_taken() {
         "symphony plugin activate spread@0.1.0 --slot scheduler/volume --config {}",
         "symphony plugin rollback",
         "symphony plugin rollback driver/volume",
+        "symphony machine create web1 --image tiny --cpus 1 --memory 256MiB --volume data=1GiB --network net1 --console",
+        "symphony vm create web1 --image tiny --console --detach-key ctrl-a --timeout 10m",
+        "symphony machine create web1 --volume old --volume data=1GiB,delete --stopped --no-wait",
+        "symphony machine create web1 --image tiny --network a --network b --allow tcp:22 --rate 1Gbit --dry-run",
+        "symphony machines ls -o wide",
+        "symphony machine show 01890a5d-ac96-774b-bcce-b302099a8057",
+        "symphony machine start a b --no-wait",
+        "symphony machine stop a --timeout 5m",
+        "symphony machine reboot a",
+        "symphony machine resize a --memory 1GiB",
+        "symphony machine attach a --volume data --delete-with-machine",
+        "symphony machine attach a --network net1,address=10.0.0.5 --allow icmp --rate 1Mbit",
+        "symphony machine detach a --network net1",
+        "symphony machine console a",
+        "symphony machine console a --log",
+        "symphony machine delete a b --volumes keep --dry-run",
+        "symphony network create net1",
+        "symphony net create net1 --subnet 10.0.0.0/24 --nat --label a=1",
+        "symphony network delete a b",
+        "symphony explain machine web1",
+        "symphony events machine/web1 --follow",
         "symphony explain volume data -o yaml",
         "symphony events --follow --limit 0",
         "symphony config show --address http://127.0.0.1:1 --token t --project lab",
@@ -47,7 +68,7 @@ fn good_lines_are_taken() {
 
 #[test]
 fn wrong_lines_are_usage_errors_that_say_why() {
-    for (line, why) in [
+    refuses(&[
         ("symphony volume create data --size 0", "more than 0"),
         ("symphony volume create data --size -1GiB", "negative"),
         ("symphony volume create data --size 1000", "multiple of 512"),
@@ -80,16 +101,89 @@ fn wrong_lines_are_usage_errors_that_say_why() {
         ("symphony plugin rollback volume/scheduler", "is no slot"),
         ("symphony events --limit 9999", "9999"),
         ("symphony volume list -o xml", "xml"),
-        ("symphony vm list", "vm"),
-    ] {
-        let error = parse(line).expect_err(line);
-        assert_eq!(error.exit_code(), 2, "{line}");
-        assert!(error.to_string().contains(why), "{line}: {error}");
-    }
+        ("symphony pod list", "pod"),
+        ("symphony events web1", "KIND/NAME"),
+        ("symphony events pod/web1", "pod"),
+    ]);
     let long = format!("symphony volume create {} --size 1GiB", "x".repeat(300));
     assert!(parse(&long).unwrap_err().to_string().contains("at most 63"));
     let nul = Line::try_parse_from(["symphony", "volume", "create", "a\0b", "--size", "1GiB"]).unwrap_err();
     assert_eq!(nul.kind(), ErrorKind::ValueValidation);
+}
+
+#[test]
+fn wrong_machines_and_networks_are_usage_errors_that_say_why() {
+    refuses(&[
+        ("symphony machine create web1", "--image"),
+        ("symphony machine create web1 --image tiny --cpus 0", "1 to 512"),
+        ("symphony machine create web1 --image tiny --cpus -1", "1 to 512"),
+        ("symphony machine create web1 --image tiny --memory 1MiB", "16MiB"),
+        (
+            "symphony machine create web1 --image tiny --volume data=0",
+            "more than 0",
+        ),
+        (
+            "symphony machine create web1 --image tiny --volume data=1GiB,keep",
+            "`delete`",
+        ),
+        (
+            "symphony machine create web1 --image tiny --network net1,mac=1",
+            "no option of a network",
+        ),
+        (
+            "symphony machine create web1 --image tiny --network n --allow tcp:0x16",
+            "is no rule",
+        ),
+        (
+            "symphony machine create web1 --image tiny --network n --rate fast",
+            "is no rate",
+        ),
+        ("symphony machine create web1 --image tiny --allow tcp:22", "--network"),
+        ("symphony machine create web1 --volume old --root-size 1GiB", "--image"),
+        (
+            "symphony machine create web1 --image tiny --restart sometimes",
+            "on-failure",
+        ),
+        ("symphony machine create web1 --image tiny --require zone", "key=value"),
+        (
+            "symphony machine create web1 --image tiny --console --stopped",
+            "cannot be used with",
+        ),
+        (
+            "symphony machine create web1 --image tiny --console --no-wait",
+            "cannot be used with",
+        ),
+        (
+            "symphony machine create web1 --image tiny --detach-key ctrl-a",
+            "--console",
+        ),
+        ("symphony machine resize a", "--cpus"),
+        ("symphony machine attach a", "--volume"),
+        (
+            "symphony machine attach a --volume v --network n",
+            "cannot be used with",
+        ),
+        (
+            "symphony machine attach a --volume v --allow icmp",
+            "cannot be used with",
+        ),
+        ("symphony machine detach a", "--volume"),
+        ("symphony machine delete a --volumes some", "keep"),
+        ("symphony machine start", "<MACHINE>"),
+        ("symphony machine console a --detach-key space", "ctrl-"),
+        ("symphony network create net1 --subnet 10.0.0.0/31", "/30"),
+        ("symphony network create net1 --subnet 10.0.0.1/24", "10.0.0.0/24"),
+        ("symphony network create net1 --subnet ten", "is no subnet"),
+    ]);
+}
+
+#[track_caller]
+fn refuses(lines: &[(&str, &str)]) {
+    for (line, why) in lines {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(why), "{line}: {error}");
+    }
 }
 
 #[test]

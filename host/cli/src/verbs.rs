@@ -4,6 +4,8 @@ pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod image;
+pub(crate) mod machine;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod plugin;
 pub(crate) mod service;

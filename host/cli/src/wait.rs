@@ -4,21 +4,26 @@ use std::time::Duration;
 
 use symphony_api::Client;
 use symphony_api::client::{Watch, WatchQuery};
-use symphony_api::v1::{Condition, Kind, Object, Truth};
+use symphony_api::v1::{Action, Condition, Kind, Object, Truth};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::story::Story;
 
 /// How often to look when no watch wakes us.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How often to look beside a watch.
 const LOOK_BESIDE_WATCH: Duration = Duration::from_secs(2);
+/// How long the end of a story may take to come, once what it tells of is done.
+const STORY_END: Duration = Duration::from_secs(1);
 
 /// How it stands.
 pub(crate) enum Look<T> {
     /// It is as wanted.
     Done(T),
+    /// The same, seen at this revision: the story is told up to it first.
+    DoneAt(T, u64),
     /// Not yet; what is going on.
     Going(String),
 }
@@ -35,6 +40,8 @@ pub(crate) struct Goal<'a> {
     pub(crate) state: &'a str,
     /// The longest wait.
     pub(crate) limit: Duration,
+    /// The events to tell meanwhile.
+    pub(crate) story: Option<Story>,
 }
 
 /// Looks again and again until it is done, fails, or takes too long.
@@ -46,17 +53,22 @@ pub(crate) async fn until<T>(
     mut look: impl AsyncFnMut() -> Result<Look<T>, Failure>,
 ) -> Result<T, Failure> {
     let deadline = Instant::now() + goal.limit;
-    let mut watch = Wake::Unopened;
+    let mut wake = Wake::default();
     loop {
         let text = match timeout_at(deadline, look()).await {
-            Ok(looked) => match looked? {
-                Look::Done(done) => return Ok(done),
-                Look::Going(text) => text,
-            },
+            Ok(Ok(Look::Done(done))) => return Ok(done),
+            Ok(Ok(Look::DoneAt(done, revision))) => {
+                let end = deadline.min(Instant::now() + STORY_END);
+                // What is told late is no failure: the object itself is as wanted.
+                _ = timeout_at(end, wake.tell_until(client, goal, progress, revision)).await;
+                return Ok(done);
+            }
+            Ok(Ok(Look::Going(text))) => text,
+            Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(too_late(goal, progress, subject)),
         };
         progress.say(&text);
-        if timeout_at(deadline, watch.next(client, goal)).await.is_err() {
+        if timeout_at(deadline, wake.next(client, goal, progress)).await.is_err() {
             return Err(too_late(goal, progress, subject));
         }
     }
@@ -73,54 +85,89 @@ fn too_late(goal: &Goal<'_>, progress: &Progress, subject: &str) -> Failure {
 }
 
 /// What wakes us.
-enum Wake {
+#[derive(Default)]
+struct Wake {
+    source: Source,
+    /// Whether the end of the object was told.
+    gone: bool,
+}
+
+#[derive(Default)]
+enum Source {
+    #[default]
     Unopened,
     Watch(Box<Watch>),
     Timer,
 }
 
 impl Wake {
-    /// Returns when it is worth to look again.
-    async fn next(&mut self, client: &Client, goal: &Goal<'_>) {
-        if matches!(self, Self::Unopened) {
+    async fn open(&mut self, client: &Client, goal: &Goal<'_>) {
+        if matches!(self.source, Source::Unopened) {
+            let (mut kinds, mut from) = (vec![goal.kind], goal.revision);
+            if goal.story.is_some() {
+                kinds.push(Kind::Event);
+                // The events of the change that is waited for have its revision.
+                from = from.saturating_sub(1);
+            }
             let query = WatchQuery {
-                kinds: vec![goal.kind],
-                from: Some(goal.revision),
+                kinds,
+                from: Some(from),
             };
-            *self = client
+            self.source = client
                 .watch(&query)
                 .await
-                .map_or(Self::Timer, |watch| Self::Watch(Box::new(watch)));
-        }
-        let Self::Watch(watch) = self else {
-            return sleep(LOOK_AGAIN).await;
-        };
-        // Both may be dropped at any time: a lost wake-up is made up for by the next look.
-        let lost = tokio::select! {
-            lost = changed(watch, &goal.id) => lost,
-            () = sleep(LOOK_BESIDE_WATCH) => false,
-        };
-        if lost {
-            *self = Self::Timer;
+                .map_or(Source::Timer, |watch| Source::Watch(Box::new(watch)));
         }
     }
-}
 
-/// Waits for a change of the object. True when the watch is lost.
-async fn changed(watch: &mut Watch, id: &str) -> bool {
-    loop {
-        match watch.next().await {
-            Err(_) => return true,
-            Ok(event)
-                if event
-                    .object
-                    .as_ref()
-                    .and_then(id_of)
-                    .is_some_and(|changed| changed == id) =>
-            {
-                return false;
+    /// Returns when it is worth to look again.
+    async fn next(&mut self, client: &Client, goal: &Goal<'_>, progress: &mut Progress) {
+        self.open(client, goal).await;
+        if matches!(self.source, Source::Timer) {
+            return sleep(LOOK_AGAIN).await;
+        }
+        // Both may be dropped at any time: a lost wake-up is made up for by the next look.
+        tokio::select! {
+            () = async { while !self.hear(goal, progress).await {} } => {}
+            () = sleep(LOOK_BESIDE_WATCH) => {}
+        }
+    }
+
+    /// Tells the story up to a revision, or to the object's end.
+    async fn tell_until(&mut self, client: &Client, goal: &Goal<'_>, progress: &mut Progress, revision: u64) {
+        if goal.story.is_none() {
+            return;
+        }
+        self.open(client, goal).await;
+        while let Source::Watch(watch) = &self.source {
+            if self.gone || watch.revision().is_some_and(|told| told >= revision) {
+                return;
             }
-            Ok(_) => {}
+            self.hear(goal, progress).await;
+        }
+    }
+
+    /// One event of the watch: told, when it belongs to the story. True when it is worth to look again.
+    async fn hear(&mut self, goal: &Goal<'_>, progress: &mut Progress) -> bool {
+        let Source::Watch(watch) = &mut self.source else {
+            return true;
+        };
+        let Ok(event) = watch.next().await else {
+            self.source = Source::Timer;
+            return true;
+        };
+        match &event.object {
+            Some(Object::Event(event)) => {
+                if let Some(line) = goal.story.as_ref().and_then(|story| story.line(event)) {
+                    progress.tell(&line);
+                }
+                false
+            }
+            Some(object) if id_of(object).is_some_and(|id| id == goal.id) => {
+                self.gone |= event.action == Action::Delete;
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -129,6 +176,8 @@ fn id_of(object: &Object) -> Option<String> {
     match object {
         Object::Volume(volume) => Some(volume.meta.id.to_string()),
         Object::Image(image) => Some(image.meta.id.to_string()),
+        Object::Machine(machine) => Some(machine.meta.id.to_string()),
+        Object::Network(network) => Some(network.meta.id.to_string()),
         _ => None,
     }
 }
@@ -145,45 +194,4 @@ pub(crate) fn state(phase: &str, conditions: &[Condition]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::Timestamp;
-
-    #[test]
-    fn the_newest_condition_that_does_not_hold_says_most() {
-        let condition = |status, message: &str, second| Condition {
-            kind: "k".into(),
-            status,
-            reason: "r".into(),
-            message: message.into(),
-            since: Timestamp::from_second(second).unwrap(),
-        };
-        assert_eq!(state("Ready", &[]), "Ready");
-        let conditions = [
-            condition(Truth::False, "old", 1),
-            condition(Truth::Unknown, "45 % written", 2),
-            condition(Truth::True, "fine", 3),
-        ];
-        assert_eq!(state("Creating", &conditions), "Creating: 45 % written");
-    }
-
-    #[tokio::test]
-    async fn a_wait_has_an_end_and_says_how_far_it_came() {
-        let endpoint = symphony_api::Endpoint::Http("http://127.0.0.1:9".into());
-        let client = Client::new(&endpoint, None, "p").unwrap();
-        let goal = Goal {
-            kind: Kind::Volume,
-            id: "x".into(),
-            revision: 1,
-            state: "ready",
-            limit: Duration::from_millis(5),
-        };
-        let mut progress = Progress::waiting("volume data", true);
-        let going = async || Ok::<_, Failure>(Look::<()>::Going("Pending: no room".into()));
-        let failure = until(&client, &goal, &mut progress, "volume data", going)
-            .await
-            .unwrap_err();
-        assert_eq!(failure.message, "volume data is not ready after 5ms: Pending: no room");
-        assert!(failure.hint.unwrap().contains("--timeout"));
-    }
-}
+mod tests;

@@ -31,6 +31,7 @@ Start here:
   symphony image create tiny --file tiny.raw          # in another terminal
   symphony volume create root --image tiny --size 1GiB
   symphony explain volume root
+  symphony machine create web1 --image tiny --console # its own root volume, and its console here
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 no node takes it now.";
 

@@ -552,6 +552,41 @@ fn agent_becomes_the_program_beside() {
 }
 
 #[test]
+fn a_wrong_machine_is_refused_before_anything_is_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let large = file("user-data", &"x".repeat(10_000_000));
+    let private = file(
+        "id",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n",
+    );
+    // Nobody listens there: whatever is sent would fail with exit code 1.
+    let run = |line: &str| {
+        let output = command(home.path())
+            .args(["--address", "http://127.0.0.1:1", "--token", "x"])
+            .args(line.split_whitespace())
+            .stdin(Stdio::null())
+            .output();
+        Ran::new(line.to_owned(), output.unwrap())
+    };
+    let create = "machine create web1 --image tiny";
+    run(&format!("{create} --user-data {large}")).fails(2, &["more than 64KiB", "hint: "]);
+    run(&format!("{create} --ssh-key {private}")).fails(2, &["is a private key", "hint: "]);
+    run(&format!("{create} --cpus 0")).fails(2, &["1 to 512"]);
+    run(&format!("{create} --network net1 --allow sctp:1")).fails(2, &["is no rule"]);
+    run("vm create web1 --volume data=1GiB").fails(2, &["boots from its first volume", "hint: "]);
+    run("network create net1 --subnet 10.0.0.1/24").fails(2, &["10.0.0.0/24"]);
+    run("events web1").fails(2, &["KIND/NAME"]);
+    run("machine list").fails(1, &["symphony dev"]);
+    let help = run("machine create --help").exits(0).stdout;
+    assert!(help.contains("--apart-from") && help.contains("Examples:"), "{help}");
+}
+
+#[test]
 fn completion_goes_to_stdout() {
     let home = tempfile::tempdir().unwrap();
     let output = command(home.path()).args(["completion", "bash"]).output().unwrap();

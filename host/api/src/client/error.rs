@@ -53,6 +53,9 @@ pub enum ClientError {
     /// A watch said nothing for too long, or ended, again and again.
     #[error("the watch was lost and could not be resumed")]
     WatchLost,
+    /// The connection to a console broke, or was silent for too long. The machine goes on.
+    #[error("the connection to the console was lost")]
+    ConsoleLost(#[source] Option<Box<tokio_tungstenite::tungstenite::Error>>),
 }
 
 impl ClientError {

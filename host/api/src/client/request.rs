@@ -61,7 +61,7 @@ impl Client {
         }
     }
 
-    async fn refusal(&self, response: Response) -> ClientError {
+    pub(super) async fn refusal(&self, response: Response) -> ClientError {
         let status = response.status().as_u16();
         let strange = || ClientError::Strange {
             what: self.base.to_string(),
@@ -119,7 +119,7 @@ impl Client {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
+pub(super) async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
     let lost = |source| ClientError::transport("the answer broke off", source);
     while let Some(chunk) = response.chunk().await.map_err(lost)? {

@@ -1,11 +1,10 @@
 //! The tables, compared as text.
 
+use symphony_api::v1::{Machine, Network, Volume};
+
+use super::samples::{machine, meta, object, with};
 use super::*;
 use crate::table::{details, render};
-
-fn object<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> T {
-    serde_json::from_value(json).unwrap()
-}
 
 fn now() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
@@ -17,21 +16,6 @@ fn narrow<T: Listed>(items: &[T]) -> String {
         .map(|item| item.cells(now())[..T::NARROW].to_vec())
         .collect();
     render(&T::HEADERS[..T::NARROW], &rows)
-}
-
-fn meta(name: &str) -> serde_json::Value {
-    serde_json::json!({
-        "id": "0192f0c1-2345-7abc-8def-0123456789ab", "name": name, "project": "default", "labels": {"zone": "a"},
-        "generation": 1, "revision": 7, "created_at": "2026-11-23T11:55:00Z",
-    })
-}
-
-fn with(mut base: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
-    let serde_json::Value::Object(more) = more else {
-        panic!("no object")
-    };
-    base.as_object_mut().unwrap().extend(more);
-    base
 }
 
 fn volume() -> Volume {
@@ -54,8 +38,105 @@ fn volume() -> Volume {
 fn volumes() {
     assert_eq!(
         narrow(&[volume()]),
-        "NAME  SIZE   PHASE     NODE    POOL     IMAGE  AGE\n\
-         data  10GiB  Creating  node-1  default  tiny   5m\n"
+        "NAME  SIZE   PHASE     NODE    POOL     IMAGE  MACHINE  AGE\n\
+         data  10GiB  Creating  node-1  default  tiny   -        5m\n"
+    );
+}
+
+#[test]
+fn a_volume_says_which_machine_has_it() {
+    let mut volume = volume();
+    volume.status.machine = Some("web1".into());
+    assert!(narrow(std::slice::from_ref(&volume)).contains("tiny   web1     5m"));
+    assert!(details(&volume.details(now())).contains("\nmachine:      web1\n"));
+}
+
+#[test]
+fn machines() {
+    let mut waiting = machine();
+    waiting.status.placement = None;
+    waiting.status.phase = symphony_api::v1::MachinePhase::Unplaceable;
+    waiting.spec.ports.clear();
+    assert_eq!(
+        narrow(&[machine(), waiting]),
+        "NAME  PHASE        CPUS  MEMORY  NODE    ADDRESSES  AGE\n\
+         web1  Running      2     1GiB    node-1  10.0.0.2   5m\n\
+         web1  Unplaceable  2     1GiB    -       -          5m\n"
+    );
+    let wide = machine().cells(now())[Machine::NARROW..].join(" ");
+    assert_eq!(
+        wide,
+        "web1-root,data net1 4m 0 spread@0.1.0 zone=a 0192f0c1-2345-7abc-8def-0123456789ab"
+    );
+    assert_eq!(Machine::HEADERS.len(), machine().cells(now()).len());
+}
+
+#[test]
+fn a_machine_in_full() {
+    let mut machine = machine();
+    machine.spec.ports[0].allow = vec!["tcp:22".into(), "icmp".into()];
+    machine.spec.ports[0].rate_bits = Some(100_000_000);
+    machine.spec.user_data_bytes = 2048;
+    machine.spec.ssh_keys = vec!["ssh-ed25519 AAAA".into()];
+    machine.spec.wishes.prefer.insert("zone".into(), "a".into());
+    machine.spec.wishes.apart_from.push("web2".into());
+    machine.status.exit = Some(symphony_api::v1::Exit::Crashed);
+    assert_eq!(
+        details(&machine.details(now())),
+        "name:        web1\n\
+         id:          0192f0c1-2345-7abc-8def-0123456789ab\n\
+         project:     default\n\
+         labels:      zone=a\n\
+         created:     2026-11-23T11:55:00Z (5m ago)\n\
+         generation:  1 (revision 7)\n\
+         phase:       Running\n\
+         up:          since 2026-11-23T11:56:00Z (4m)\n\
+         off because: it crashed\n\
+         size:        2 cpus, 1GiB\n\
+         power:       on, ordered to boot 1 times; restart always, 0 since\n\
+         node:        node-1\n\
+         decided by:  spread@0.1.0, score 0.5\n\
+         volumes:     web1-root: deleted with the machine, boots from it\n             data: kept\n\
+         ports:       net1: 10.0.0.2 52:54:00:01:02:03, allows tcp:22 icmp, at most 100Mbit\n\
+         first boot:  2KiB of user-data, 1 public key\n\
+         asks for:    prefer zone=a, apart from web2\n\
+         conditions:  -\n"
+    );
+}
+
+#[test]
+fn networks() {
+    let network: Network = object(with(
+        meta("net1"),
+        serde_json::json!({
+            "kind": "network", "spec": {"subnet": "10.0.0.0/24", "nat": true},
+            "status": {"gateway": "10.0.0.1", "addresses_max": 253},
+        }),
+    ));
+    assert_eq!(
+        narrow(std::slice::from_ref(&network)),
+        "NAME  SUBNET       GATEWAY   NAT  AGE\n\
+         net1  10.0.0.0/24  10.0.0.1  yes  5m\n"
+    );
+    let text = details(&network.details(now()));
+    assert!(
+        text.contains("10.0.0.0/24, room for 253 machines") && text.contains("NAT"),
+        "{text}"
+    );
+    assert_eq!(Network::HEADERS.len(), network.cells(now()).len());
+}
+
+#[test]
+fn events_say_how_long_it_took() {
+    let event: Event = object(serde_json::json!({
+        "kind": "event", "id": "0192f0c1-2345-7abc-8def-0123456789ab", "at": "2026-11-23T11:59:00Z", "severity": "Normal",
+        "reason": "ready", "subject": {"kind": "volume", "name": "data"}, "message": "1GiB on node-1", "revision": 3,
+        "details": {"took_ms": "320"},
+    }));
+    assert_eq!(
+        narrow(&[event]),
+        "AGE  SEVERITY  REASON  SUBJECT      TOOK   MESSAGE\n\
+         60s  Normal    ready   volume/data  320ms  1GiB on node-1\n"
     );
 }
 

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::refusal::failure;
 use crate::target::Target;
+use crate::verbs::machine::plan;
 use crate::verdicts;
 
 /// Why something is where it is, or nowhere
@@ -22,6 +23,23 @@ pub enum ExplainVerb {
         #[arg(value_name = "VOLUME")]
         volume: Target,
     },
+    /// The same for a machine, and how each of its volumes and ports is
+    #[command(
+        visible_alias = "vm",
+        after_help = "Examples:\n  symphony explain machine web1\n  symphony explain machine web1 -o json"
+    )]
+    Machine {
+        /// Name or id
+        #[arg(value_name = "MACHINE")]
+        machine: Target,
+    },
+}
+
+/// Explains a machine.
+pub(crate) async fn machine(client: &Client, output: Output, machine: &Target) -> Result<(), Failure> {
+    let explanation = client.explain_machine(machine.as_str()).await;
+    let explanation = explanation.map_err(|error| failure(&format!("explain machine {machine}"), error))?;
+    output.value(&explanation, &plan::explanation(&explanation), &explanation.machine)
 }
 
 /// Explains a volume.

@@ -171,6 +171,7 @@ async fn settle(client: &Client, output: Output, image: &Image, limit: Duration)
         revision: image.meta.revision,
         state: "ready",
         limit,
+        story: None,
     };
     wait::until(client, &goal, &mut progress, &subject, async || {
         let seen = client
@@ -271,6 +272,7 @@ async fn gone(client: &Client, output: Output, image: &Image, limit: Option<Dura
         revision: image.meta.revision,
         state: "gone",
         limit,
+        story: None,
     };
     wait::until(client, &goal, &mut progress, &subject, async || {
         match client.image(&id).await {

@@ -229,6 +229,7 @@ async fn settle(client: &Client, output: Output, volume: &Volume, limit: Duratio
         revision: volume.meta.revision,
         state: "ready",
         limit,
+        story: None,
     };
     wait::until(client, &goal, &mut progress, &subject, async || {
         let seen = client
@@ -356,6 +357,7 @@ async fn gone(client: &Client, output: Output, volume: &Volume, limit: Option<Du
         revision: volume.meta.revision,
         state: "gone",
         limit,
+        story: None,
     };
     wait::until(client, &goal, &mut progress, &subject, async || {
         match client.volume(&id).await {

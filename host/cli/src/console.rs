@@ -1,0 +1,197 @@
+//! A machine's console in this terminal: attach, type, detach; and the log of what it has said.
+//!
+//! ```text
+//!   stdin ─► thread: detach key? ─► queue ─► ConsoleInput ─►  manager ─► node ─► guest
+//!   stdout ◄─ thread ◄─ queue ◄──────────── ConsoleOutput ◄──
+//! ```
+
+mod keys;
+mod terminal;
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use symphony_api::client::{Console, ConsoleEnd, ConsoleInput, ConsoleOutput, Said};
+use symphony_api::{Client, ClientError, Code};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use keys::{DetachKey, DetachKeyError};
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::refusal::failure;
+use terminal::{Printer, Raw, typed};
+
+/// How often a machine that is not up yet is asked again.
+const AGAIN: Duration = Duration::from_millis(250);
+/// How long what was typed before the detach key may take to be sent.
+const LAST_INPUT: Duration = Duration::from_secs(2);
+
+/// How it came to an end.
+enum End {
+    Detached,
+    Said(ConsoleEnd),
+    Lost(ClientError),
+    /// Stdout takes no more.
+    Deaf,
+    Signal,
+}
+
+/// Attaches this terminal, or stdin and stdout in its place, to a machine's console, until the machine is off or the key
+/// is pressed. A machine that is not up yet is waited for, up to `patience` (zero: not at all).
+///
+/// # Errors
+/// When it can't be attached to, or the connection is lost.
+pub(crate) async fn attach(
+    client: &Client,
+    output: Output,
+    machine: &str,
+    key: DetachKey,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let console = connect(client, machine, patience).await;
+    let console = console.map_err(|error| refused("attach to the console of", machine, error))?;
+    output.remark(&format!("attached to the console of {machine}; {}", key.advice()));
+    match hold(console, key).await? {
+        End::Detached => {
+            output.remark(&format!("detached from the console of {machine}; the machine goes on"));
+            Ok(())
+        }
+        End::Said(ConsoleEnd::Off) => {
+            output.remark(&format!("machine {machine} is off"));
+            Ok(())
+        }
+        End::Said(ConsoleEnd::Lagged(why)) => Err(Failure::new(format!("the console of {machine} was lost: {why}"))
+            .hint(format!(
+                "attach again; `symphony machine console {machine} --log` prints what was kept"
+            ))),
+        End::Said(ConsoleEnd::GoingAway(why) | ConsoleEnd::Other(why)) => {
+            Err(Failure::new(format!("the console of {machine} was lost: {why}"))
+                .hint("attach again; the machine goes on"))
+        }
+        End::Lost(error) => {
+            Err(failure(&format!("stay at the console of {machine}"), error).hint("attach again; the machine goes on"))
+        }
+        End::Deaf => Err(Failure::new("could not write the output")),
+        End::Signal => Err(Failure::new("ended by a signal; the machine goes on")),
+    }
+}
+
+/// Prints what is kept of what a machine has said, byte by byte as it came.
+///
+/// # Errors
+/// When it can't be had or written.
+pub(crate) async fn log(client: &Client, machine: &str) -> Result<(), Failure> {
+    let kept = client.console_log(machine).await;
+    let kept = kept.map_err(|error| refused("read the console's log of", machine, error))?;
+    let mut out = io::stdout().lock();
+    out.write_all(&kept)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn refused(what: &str, machine: &str, error: ClientError) -> Failure {
+    let off = error.code() == Some(Code::WrongPower);
+    let failure = failure(&format!("{what} machine {machine}"), error);
+    if off && failure.hint.is_none() {
+        failure.hint(format!(
+            "`symphony machine show {machine}` says what it is doing, `symphony machine start {machine}` starts it"
+        ))
+    } else {
+        failure
+    }
+}
+
+async fn connect(client: &Client, machine: &str, patience: Duration) -> Result<Console, ClientError> {
+    let until = Instant::now() + patience;
+    loop {
+        match client.console(machine).await {
+            Err(error)
+                if matches!(error.code(), Some(Code::WrongPower | Code::NotReady))
+                    && Instant::now() + AGAIN < until =>
+            {
+                tokio::time::sleep(AGAIN).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The terminal is its old self again when this returns.
+async fn hold(console: Console, key: DetachKey) -> Result<End, Failure> {
+    let Console { output, input } = console;
+    let mut signals = Signals::new()?;
+    let detached = CancellationToken::new();
+    let raw = Raw::enter().map_err(|error| Failure::caused("could not use the terminal", &error))?;
+    let typed = typed(key, detached.clone())?;
+    let printer = Printer::start()?;
+    let sending = tokio::spawn(send(input, typed));
+    let end = tokio::select! {
+        end = show(output, &printer) => end,
+        () = detached.cancelled() => End::Detached,
+        () = signals.next() => End::Signal,
+    };
+    if matches!(end, End::Detached)
+        && let Ok(Ok(input)) = tokio::time::timeout(LAST_INPUT, sending).await
+    {
+        input.close().await;
+    }
+    let end = tokio::select! {
+        finished = printer.finish() => { finished?; end }
+        () = signals.next() => End::Signal,
+    };
+    drop(raw);
+    Ok(end)
+}
+
+/// Sends what is typed, to its end; the connection stays.
+async fn send(mut input: ConsoleInput, mut typed: mpsc::Receiver<bytes::Bytes>) -> ConsoleInput {
+    while let Some(piece) = typed.recv().await {
+        // The other direction says that the connection is lost.
+        if input.send(&piece).await.is_err() {
+            break;
+        }
+    }
+    input
+}
+
+async fn show(mut output: ConsoleOutput, printer: &Printer) -> End {
+    loop {
+        match output.next().await {
+            Ok(Said::Bytes(piece)) => {
+                if !printer.print(piece).await {
+                    return End::Deaf;
+                }
+            }
+            Ok(Said::Ended(end)) => return End::Said(end),
+            Err(error) => return End::Lost(error),
+        }
+    }
+}
+
+/// The signals that end a process, caught so that the terminal is put back first.
+struct Signals([Signal; 4]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::quit())?,
+        ]))
+    }
+
+    async fn next(&mut self) {
+        let [terminate, interrupt, hangup, quit] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+            _ = quit.recv() => {}
+        }
+    }
+}
