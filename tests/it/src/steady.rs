@@ -33,6 +33,18 @@ impl<'a> Steady<'a> {
         Self { cloud }
     }
 
+    /// Its client now.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        self.cloud.client()
+    }
+
+    /// The cloud's folder.
+    #[must_use]
+    pub fn dir(&self) -> &std::path::Path {
+        self.cloud.dir()
+    }
+
     /// Tries until it is done.
     ///
     /// # Panics
