@@ -176,11 +176,21 @@ fn nodes() {
             }),
         ))
     };
+    let mut first = node("node-1", "True", false);
+    first.status.compute = Some(object(serde_json::json!({
+        "hypervisor": "kvm", "cpus": 4, "cpus_claimable": 16, "cpus_claimed": 3, "memory_bytes": 8_589_934_592_u64,
+        "memory_claimed_bytes": 1_610_612_736, "machines": 2,
+    })));
+    let shown = details(&first.details(now()));
+    assert!(
+        shown.contains("cpus: 3 claimed of 16 (4 processors)") && shown.contains("memory: 1.5GiB claimed of 8GiB"),
+        "{shown}"
+    );
     assert_eq!(
-        narrow(&[node("node-1", "True", false), node("node-2", "Unknown", true)]),
-        "NAME    STATUS            ROLES        CAPACITY  CLAIMED  FREE   LABELS  AGE\n\
-         node-1  Ready             block,image  20GiB     1GiB     19GiB  zone=a  5m\n\
-         node-2  Unknown,Cordoned  block,image  20GiB     1GiB     19GiB  zone=a  5m\n"
+        narrow(&[first, node("node-2", "Unknown", true)]),
+        "NAME    STATUS            ROLES        CPUS  MEMORY       CAPACITY  CLAIMED  FREE   LABELS  AGE\n\
+         node-1  Ready             block,image  3/16  1.5GiB/8GiB  20GiB     1GiB     19GiB  zone=a  5m\n\
+         node-2  Unknown,Cordoned  block,image  -     -            20GiB     1GiB     19GiB  zone=a  5m\n"
     );
 }
 
