@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use symphony_api::v1::Event;
+use symphony_api::v1::{Event, Machine};
 
 use crate::table::plain;
 
@@ -18,16 +18,24 @@ pub(crate) struct Story {
     project: String,
     name: String,
     id: String,
+    /// Ids of its volumes.
+    volumes: Vec<String>,
     began: Timestamp,
 }
 
 impl Story {
-    /// Of the machine with this name and id; times count from `began`.
-    pub(crate) fn of(project: &str, name: &str, id: &str, began: Timestamp) -> Self {
+    /// Of a machine; times count from `began`.
+    pub(crate) fn of(machine: &Machine, began: Timestamp) -> Self {
         Self {
-            project: project.to_owned(),
-            name: name.to_owned(),
-            id: id.to_owned(),
+            project: machine.meta.project.clone(),
+            name: machine.meta.name.clone(),
+            id: machine.meta.id.to_string(),
+            volumes: machine
+                .spec
+                .volumes
+                .iter()
+                .map(|volume| volume.id.to_string())
+                .collect(),
             began,
         }
     }
@@ -47,8 +55,12 @@ impl Story {
         Some(plain(&line))
     }
 
-    fn has(&self, event: &Event) -> bool {
+    /// Whether an event belongs to it.
+    pub(crate) fn has(&self, event: &Event) -> bool {
         let subject = &event.subject;
+        if self.volumes.contains(&subject.id) {
+            return true;
+        }
         if subject.kind == MACHINE && !subject.id.is_empty() {
             return subject.id == self.id;
         }
@@ -90,6 +102,7 @@ fn span(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::samples::machine;
 
     const ID: &str = "0192f0c1-2345-7abc-8def-0123456789ab";
 
@@ -103,7 +116,13 @@ mod tests {
     }
 
     fn story() -> Story {
-        Story::of("default", "web1", ID, "2026-11-23T11:55:00Z".parse().unwrap())
+        Story::of(&machine(), "2026-11-23T11:55:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn volumes_are_known_by_their_ids_too() {
+        let id = machine().spec.volumes[0].id.to_string();
+        assert!(story().has(&event("volume", "web1-root", &id, &serde_json::json!({}))));
     }
 
     #[test]

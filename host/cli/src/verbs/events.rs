@@ -11,8 +11,9 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::refusal::failure;
 use crate::rows::{moment, severity};
-use crate::story::{belongs, with_duration};
+use crate::story::{Story, belongs, with_duration};
 use crate::table::plain;
+use crate::target::Target;
 
 /// The kinds that events are about, and what they are called too.
 const KINDS: [(&str, &str); 9] = [
@@ -86,10 +87,14 @@ impl FromStr for About {
 
 /// Lists events, oldest first, and goes on with those to come.
 pub(crate) async fn run(client: &Client, output: Output, args: &EventsArgs) -> Result<(), Failure> {
+    let story = match &args.about {
+        Some(about) if about.kind == "machine" => story(client, &about.name).await,
+        _ => None,
+    };
     let wanted = |event: &Event| {
-        args.about
-            .as_ref()
-            .is_none_or(|about| about.has(event, client.project()))
+        let about = args.about.as_ref();
+        story.as_ref().is_some_and(|story| story.has(event))
+            || about.is_none_or(|about| about.has(event, client.project()))
     };
     let (events, revision) = newest(client, args.limit, &wanted).await?;
     if !args.follow {
@@ -112,6 +117,14 @@ pub(crate) async fn run(client: &Client, output: Output, args: &EventsArgs) -> R
             show(output, &event)?;
         }
     }
+}
+
+/// What belongs to a machine that is there: its volumes by their ids. One that is gone is known by its name alone.
+async fn story(client: &Client, machine: &str) -> Option<Story> {
+    let target: Target = machine.parse().ok()?;
+    let machine = client.machine(target.as_str()).await.ok()?;
+    let began = machine.meta.created_at;
+    Some(Story::of(&machine, began))
 }
 
 /// The newest events of those wanted, oldest first, and the revision up to which they tell everything.

@@ -88,7 +88,7 @@ fn story_of_web1(state: &'static str) -> Goal<'static> {
     let id = machine.meta.id.to_string();
     Goal {
         kind: Kind::Machine,
-        story: Some(Story::of("default", "web1", &id, machine.meta.created_at)),
+        story: Some(Story::of(&machine, machine.meta.created_at)),
         id,
         revision: 7,
         state,

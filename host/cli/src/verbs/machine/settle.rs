@@ -54,7 +54,7 @@ pub(super) async fn wait(
         (Until::Settled, Power::On) => "running",
         (Until::Settled, Power::Off) => "off",
     };
-    let goal = goal(client, asked, state, limit);
+    let goal = goal(asked, state, limit);
     let (standing, seen) = wait::until(client, &goal, &mut progress, &subject, async || {
         let seen = client
             .machine(&id)
@@ -89,7 +89,7 @@ pub(super) async fn gone(client: &Client, output: Output, machine: &Machine, lim
     let (name, id) = (&machine.meta.name, machine.meta.id.to_string());
     let subject = format!("machine {name}");
     let mut progress = Progress::waiting(&subject, output.quiet);
-    let goal = goal(client, machine, "gone", limit);
+    let goal = goal(machine, "gone", limit);
     wait::until(client, &goal, &mut progress, &subject, async || {
         match client.machine(&id).await {
             Ok(seen) => Ok(Look::Going(doing(&seen))),
@@ -105,7 +105,7 @@ pub(super) fn doing(machine: &Machine) -> String {
     wait::state(machine.status.phase.as_str(), &machine.status.conditions)
 }
 
-fn goal<'a>(client: &Client, machine: &Machine, state: &'a str, limit: Duration) -> Goal<'a> {
+fn goal<'a>(machine: &Machine, state: &'a str, limit: Duration) -> Goal<'a> {
     let id = machine.meta.id.to_string();
     // A new machine's story begins with it; that of an order, with the order.
     let began = if machine.meta.generation <= 1 && machine.meta.deleting_since.is_none() {
@@ -115,7 +115,7 @@ fn goal<'a>(client: &Client, machine: &Machine, state: &'a str, limit: Duration)
     };
     Goal {
         kind: Kind::Machine,
-        story: Some(Story::of(client.project(), &machine.meta.name, &id, began)),
+        story: Some(Story::of(machine, began)),
         id,
         revision: machine.meta.revision,
         state,
