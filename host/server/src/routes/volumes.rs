@@ -169,7 +169,7 @@ fn wire(stored: &Stored<Record>) -> Volume {
 }
 
 /// A volume of a project, by name or id.
-pub(super) async fn find(store: &dyn Store, project: &Name, name: &str) -> Answer<Stored<Record>> {
+async fn find(store: &dyn Store, project: &Name, name: &str) -> Answer<Stored<Record>> {
     let found = match Reference::parse(name) {
         Some(Reference::Name(name)) => load(store, &keys::volume(project, &name)).await?,
         Some(Reference::Id(id)) => load_by_id(store, &keys::volume_id(symphony_core::id::VolumeId::new(id))).await?,

@@ -150,6 +150,42 @@ async fn a_volume_elsewhere_and_one_too_many_are_refused() {
 }
 
 #[tokio::test]
+async fn volumes_that_can_t_be_together_are_not_put_together() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let in_pool = |name: &str, pool: &str| {
+        let mut wanted = volume(name, "1MiB");
+        wanted.spec.pool = Some(pool.into());
+        wanted
+    };
+    client.create_volume(&in_pool("fast", "fast")).await.unwrap();
+    client.create_volume(&in_pool("slow", "slow")).await.unwrap();
+    let body = json!({"name": "m", "spec": {"volumes": [{"name": "fast"}, {"name": "slow"}]}});
+    let problem = harness
+        .refused(harness.post_machine(&body))
+        .await
+        .at(Code::Unprocessable, "/spec/volumes/1/name");
+    assert!(problem.detail.contains("pool slow"), "{}", problem.detail);
+    machine(&harness, "m", json!({"pool": "slow"})).await;
+    let refused = client.attach_volume("m", &the("fast")).await.unwrap_err();
+    assert_eq!(refused.code(), Some(Code::Conflict));
+    client.attach_volume("m", &the("slow")).await.unwrap();
+    // With a place, each volume's place is looked for by itself.
+    harness.place_machine("m", "n1").await;
+    client.attach_volume("m", &the("fast")).await.unwrap();
+
+    machine(&harness, "other", json!({"pool": "slow"})).await;
+    for (name, node) in [("a", "n1"), ("b", "n2")] {
+        client.create_volume(&volume(name, "1MiB")).await.unwrap();
+        harness.place_volume(name, node).await;
+    }
+    client.attach_volume("other", &the("a")).await.unwrap();
+    let refused = client.attach_volume("other", &the("b")).await.unwrap_err();
+    assert_eq!(refused.code(), Some(Code::Conflict));
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn ports_come_and_go_with_their_addresses() {
     let harness = Harness::start().await;
     let client = harness.client();

@@ -9,6 +9,8 @@ mod doors;
 mod harness;
 mod images;
 mod lists;
+mod machine_changes;
+mod machine_refusals;
 mod machines;
 mod networks;
 mod nodes;

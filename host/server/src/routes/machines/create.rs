@@ -84,7 +84,10 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateMachine, key:
                 None => return Err(failure),
             },
         };
-        room::refuse_if_too_large(&*app.store, wanted.size).await?;
+        // All nodes are looked at for that, so only once.
+        if attempt == 0 {
+            room::refuse_if_too_large(&*app.store, wanted.size).await?;
+        }
         let mut txn = draft.store(Txn::new())?;
         if let Some((ticket, unanswered)) = kept {
             txn = ticket.keep(txn, unanswered, &draft.machine)?;

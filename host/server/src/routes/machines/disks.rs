@@ -49,15 +49,46 @@ pub(super) async fn of_machine(store: &dyn Store, project: &Name, name: &Name) -
     load(store, &keys::volume(project, name)).await
 }
 
-/// Where the volumes of a machine are that have a place, with the name of one that is there.
-pub(super) async fn place_of(store: &dyn Store, machine: &Machine) -> Answer<Option<(Name, Name)>> {
+/// The records of a machine's volumes.
+pub(super) async fn all_of(store: &dyn Store, machine: &Machine) -> Answer<Vec<Volume>> {
+    let mut all = Vec::new();
     for attachment in &machine.spec.volumes {
         let volume = of_machine(store, &machine.meta.project, &attachment.name).await?;
-        if let Some(placement) = volume.and_then(|volume| volume.value.placement) {
-            return Ok(Some((placement.node, attachment.name.clone())));
-        }
+        all.extend(volume.map(|volume| volume.value));
     }
-    Ok(None)
+    Ok(all)
+}
+
+/// Why a volume can't be together with others of a machine without a place: volumes are on one node, and those that are
+/// placed with the machine are in one pool. `pool` is the one that new volumes must be in.
+pub(super) fn apart<'a>(
+    volume: &Volume,
+    others: impl IntoIterator<Item = &'a Volume>,
+    pool: Option<&Name>,
+) -> Option<String> {
+    let name = &volume.meta.name;
+    let others: Vec<&Volume> = others.into_iter().collect();
+    if let Some(own) = &volume.placement {
+        let (other, there) = others.iter().find_map(|other| {
+            let there = other.placement.as_ref()?;
+            (there.node != own.node).then_some((&other.meta.name, &there.node))
+        })?;
+        let here = &own.node;
+        return Some(format!(
+            "the volume {name} is on node {here} and the volume {other} on {there}; a machine's volumes are on one node, \
+             and a volume does not move: take others, or make new ones"
+        ));
+    }
+    let waiting = others.iter().filter(|other| other.placement.is_none());
+    let other = waiting
+        .filter_map(|other| other.spec.pool.as_ref())
+        .chain(pool)
+        .next()?;
+    let own = volume.spec.pool.as_ref().filter(|own| *own != other)?;
+    Some(format!(
+        "the volume {name} must be in pool {own}, and others of the machine in {other}; \
+         volumes that are placed with a machine are in one pool"
+    ))
 }
 
 /// Puts a volume into a machine's hands, if it is still as it was seen.

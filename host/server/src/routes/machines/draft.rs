@@ -84,11 +84,17 @@ impl Wanted<'_> {
         }
     }
 
+    /// The pool that its new volumes must be in; nothing when it has none.
+    fn pool_of_new(&self) -> Option<&Name> {
+        let is_new = |disk: &Disk<'_>| !matches!(disk.from, Source::Record(_));
+        self.pool.as_ref().filter(|_| self.disks.iter().any(is_new))
+    }
+
     async fn add(&self, draft: &mut Draft, disk: &Disk<'_>, store: &dyn Store, project: &Name) -> Answer<()> {
         let (name, size, image) = match &disk.from {
             Source::Record(name) => {
                 let volume = disks::unused(store, project, name, &disk.pointer).await?;
-                draft.fits(&volume.value, self.pool.as_ref(), &disk.pointer)?;
+                draft.fits(&volume.value, self.pool_of_new(), &disk.pointer)?;
                 draft.machine.spec.volumes.push(attachment(&volume.value, disk));
                 draft.taken.push(volume);
                 return Ok(());
@@ -136,27 +142,10 @@ impl Draft {
         if self.taken.iter().any(|taken| taken.value.meta.id == volume.meta.id) {
             return unprocessable(format!("the volume {name} is named twice"));
         }
-        let node_of = |volume: &Volume| volume.placement.as_ref().map(|placement| placement.node.clone());
-        if let Some(node) = node_of(volume) {
-            let elsewhere = |taken: &&Stored<Volume>| node_of(&taken.value).is_some_and(|other| other != node);
-            if let Some(other) = self.taken.iter().find(elsewhere) {
-                let (other, there) = (&other.value.meta.name, node_of(&other.value));
-                let there = there.map_or_else(String::new, |there| there.to_string());
-                return unprocessable(format!(
-                    "the volume {name} is on node {node} and {other} on {there}: a machine's volumes are on one node"
-                ));
-            }
-            return Ok(());
-        }
-        // Those without a place are placed together, in one pool.
-        let others = self.taken.iter().filter(|taken| taken.value.placement.is_none());
-        let pools = others.filter_map(|taken| taken.value.spec.pool.as_ref()).chain(pool);
-        match (&volume.spec.pool, pools.into_iter().next()) {
-            (Some(own), Some(other)) if own != other => unprocessable(format!(
-                "the volume {name} must be in pool {own}, and others of the machine in {other}: \
-                 volumes that are placed with a machine are in one pool"
-            )),
-            _ => Ok(()),
+        let others = self.taken.iter().map(|taken| &taken.value);
+        match disks::apart(volume, others, pool) {
+            Some(why) => unprocessable(why),
+            None => Ok(()),
         }
     }
 

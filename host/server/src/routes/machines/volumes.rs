@@ -109,25 +109,25 @@ impl Change for Attach<'_> {
 }
 
 async fn refuse_if_elsewhere(store: &dyn Store, machine: &Record, volume: &Stored<Volume>) -> Answer<()> {
-    let Some(placement) = &volume.value.placement else {
-        return Ok(());
+    let why = match (&machine.placement, &volume.value.placement) {
+        // It is placed together with the machine.
+        (None, _) => disks::apart(&volume.value, &disks::all_of(store, machine).await?, None),
+        // It is placed where the machine is.
+        (Some(_), None) => None,
+        (Some(own), Some(placement)) => {
+            let (name, here, there) = (&volume.value.meta.name, &own.node, &placement.node);
+            (here != there).then(|| {
+                format!(
+                    "the volume {name} is on node {there} and the machine on {here}, and a volume does not move: \
+                     give it to a machine on {there}, or make a new volume for this one"
+                )
+            })
+        }
     };
-    let (here, what) = match &machine.placement {
-        Some(own) => (own.node.clone(), "the machine".to_owned()),
-        None => match disks::place_of(store, machine).await? {
-            Some((node, name)) => (node, format!("the machine's volume {name}")),
-            None => return Ok(()),
-        },
-    };
-    if here == placement.node {
-        return Ok(());
+    match why {
+        Some(why) => Err(Failure::field(Code::Conflict, VOLUME, why)),
+        None => Ok(()),
     }
-    let (name, there) = (&volume.value.meta.name, &placement.node);
-    let detail = format!(
-        "the volume {name} is on node {there} and {what} on {here}, and a volume does not move: \
-         give it to a machine on {there}, or make a new volume for this one"
-    );
-    Err(Failure::field(Code::Conflict, VOLUME, detail))
 }
 
 struct Detach<'a> {
