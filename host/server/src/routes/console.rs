@@ -15,15 +15,14 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use symphony_api::{Code, Problem};
-use symphony_core::keys;
 use symphony_core::machine::{Machine, MachinePhase};
 use symphony_core::name::Name;
 use symphony_protocol::data::{DataError, MACHINES_PATH};
-use symphony_store::Store;
 
+use super::machines::find;
 use crate::app::App;
 use crate::failure::{Answer, Failure, chain};
-use crate::reading::{Reference, Stored, load, load_by_id, project};
+use crate::reading::project;
 
 /// How long a node may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
@@ -274,15 +273,4 @@ impl<'a> Node<'a> {
     fn silent(&self, what: &str) -> Failure {
         Failure::new(Code::NotReady, format!("the data port of node {} {what}", self.name))
     }
-}
-
-/// A machine of a project, by name or id.
-async fn find(store: &dyn Store, project: &Name, name: &str) -> Answer<Stored<Machine>> {
-    let found = match Reference::parse(name) {
-        Some(Reference::Name(name)) => load(store, &keys::machine(project, &name)).await?,
-        Some(Reference::Id(id)) => load_by_id(store, &keys::machine_id(symphony_core::id::MachineId::new(id))).await?,
-        None => None,
-    };
-    let own = found.filter(|found: &Stored<Machine>| found.value.meta.project == *project);
-    own.ok_or_else(|| Failure::missing("machine", name))
 }
