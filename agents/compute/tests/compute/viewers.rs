@@ -30,6 +30,7 @@ pub(super) struct Port {
 }
 
 /// A viewer, from the data port's other side.
+#[derive(Debug)]
 pub(super) struct Viewer(WebSocketStream<TcpStream>);
 
 impl Port {
@@ -101,10 +102,7 @@ impl Port {
     }
 
     pub(super) async fn screen(&self, machine: &str) -> Viewer {
-        self.open(machine, "screen", Some("binary"))
-            .await
-            .ok()
-            .expect("a screen")
+        self.open(machine, "screen", Some("binary")).await.expect("a screen")
     }
 
     pub(super) async fn console(&self, machine: &str) -> Viewer {
