@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::data::DataPort;
-use crate::executor::Executor;
+use crate::executor::{Executor, Notices};
 use crate::ledger::{Ledger, LedgerError};
 use crate::session::Session;
 
@@ -63,11 +63,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Opens the ledger and the data port.
+    /// Opens the ledger and the data port. `notices` is what the executors notice.
     ///
     /// # Errors
     /// One of them can't be had.
-    pub async fn prepare(config: Config, executors: Vec<Arc<dyn Executor>>) -> Result<Self, AgentError> {
+    pub async fn prepare(
+        config: Config,
+        executors: Vec<Arc<dyn Executor>>,
+        notices: Notices,
+    ) -> Result<Self, AgentError> {
         let folder = Dir::open_ambient_dir(&config.folder, ambient_authority()).map_err(AgentError::Folder)?;
         let ledger = Ledger::open(folder)?;
         let agent = &config.agent;
@@ -91,7 +95,7 @@ impl Agent {
             .iter()
             .fold(Router::new(), |routes, executor| routes.merge(executor.routes()));
         let calls = Calls::new(ledger.clone(), executors);
-        let session = Session::new(&agent.manager, &agent.token, hello, ledger, calls.clone());
+        let session = Session::new(&agent.manager, &agent.token, hello, ledger, calls.clone(), notices);
         let session = session.map_err(AgentError::Client)?;
         Ok(Self {
             config,

@@ -1,4 +1,4 @@
-//! The data port: HTTP for image bytes, with the token asked for on every request.
+//! The data port: HTTP for image bytes, consoles and screens, with the token asked for on every request.
 //!
 //! It serves what the executors bring and nothing else.
 
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once, not counting WebSockets, which their executors count; more wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 128;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 16 << 10;
@@ -109,7 +109,7 @@ impl DataPort {
                 let _place = place;
                 tokio::select! {
                     () = end.cancelled() => {}
-                    result = server.serve_connection(TokioIo::new(stream), service) => {
+                    result = server.serve_connection_with_upgrades(TokioIo::new(stream), service) => {
                         if let Err(error) = result {
                             tracing::debug!(%error, "a connection broke");
                         }

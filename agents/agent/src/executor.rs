@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use axum::Router;
 use symphony_core::id::CallId;
 use symphony_core::node::{Compute, Pool};
-use symphony_protocol::{Call, Failure, Outcome, Progress, ToManager, Work};
+use symphony_protocol::{Call, Failure, Notice, Outcome, Progress, ToManager, Work};
 use tokio::sync::mpsc;
 
+/// Notices that wait for a session.
+const NOTICES_MAX: usize = 64;
 /// Least time between two progress frames of one call.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -82,9 +84,54 @@ impl ProgressSink {
     }
 }
 
+/// Where an executor says that something happened to an object by itself. What does not fit is dropped: the manager
+/// looks at every object now and then anyway.
+#[derive(Debug, Clone)]
+pub struct NoticeSink(mpsc::Sender<Notice>);
+
+/// What was noticed, on its way to the manager.
+#[derive(Debug)]
+pub struct Notices(mpsc::Receiver<Notice>);
+
+/// A way for notices: one end for the executors, one for the agent.
+#[must_use]
+pub fn notices() -> (NoticeSink, Notices) {
+    let (sink, notices) = mpsc::channel(NOTICES_MAX);
+    (NoticeSink(sink), Notices(notices))
+}
+
+impl NoticeSink {
+    /// Says that something happened to an object (`machine/ID`). Never waits.
+    pub fn notice(&self, object: String) {
+        let _ = self.0.try_send(Notice { object });
+    }
+}
+
+impl Notices {
+    /// The next one; nothing when nobody can notice anything any more. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Notice> {
+        self.0.recv().await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn notices_are_bounded_and_never_wait() {
+        let (sink, mut notices) = notices();
+        for count in 0..10 * NOTICES_MAX {
+            sink.notice(format!("machine/{count}"));
+        }
+        drop(sink);
+        let mut heard = 0;
+        while let Some(notice) = notices.next().await {
+            assert_eq!(notice.object, format!("machine/{heard}"));
+            heard += 1;
+        }
+        assert_eq!(heard, NOTICES_MAX);
+    }
 
     #[test]
     fn progress_is_thinned_and_never_waits() {

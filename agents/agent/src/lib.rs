@@ -27,7 +27,7 @@ pub mod step;
 pub mod task;
 
 pub use agent::{Agent, AgentError, Ready};
-pub use executor::{Executor, ProgressSink};
+pub use executor::{Executor, NoticeSink, Notices, ProgressSink, notices};
 pub use jail::Jail;
 pub use step::{StepError, chain};
 pub use task::{Place, Worker};

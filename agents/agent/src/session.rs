@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::Calls;
+use crate::executor::Notices;
 use crate::ledger::Ledger;
 use lines::{LineError, Lines};
 
@@ -79,6 +80,7 @@ pub struct Session {
     hello: Hello,
     ledger: Ledger,
     calls: Calls,
+    notices: Notices,
 }
 
 impl Session {
@@ -86,7 +88,14 @@ impl Session {
     ///
     /// # Errors
     /// The HTTP client can't be made.
-    pub fn new(manager: &str, token: &str, hello: Hello, ledger: Ledger, calls: Calls) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        manager: &str,
+        token: &str,
+        hello: Hello,
+        ledger: Ledger,
+        calls: Calls,
+        notices: Notices,
+    ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .http2_prior_knowledge()
             .no_proxy()
@@ -102,11 +111,12 @@ impl Session {
             hello,
             ledger,
             calls,
+            notices,
         })
     }
 
     /// Holds a session, again and again, until the agent ends.
-    pub async fn keep(self, end: CancellationToken) {
+    pub async fn keep(mut self, end: CancellationToken) {
         let mut backoff = BACKOFF_MIN;
         loop {
             let mut welcomed = false;
@@ -129,14 +139,14 @@ impl Session {
     }
 
     /// One session, from the connection to its end.
-    async fn hold(&self, welcomed: &mut bool) -> SessionError {
+    async fn hold(&mut self, welcomed: &mut bool) -> SessionError {
         match self.run(welcomed).await {
             Ok(()) => SessionError::Ended,
             Err(error) => error,
         }
     }
 
-    async fn run(&self, welcomed: &mut bool) -> Result<(), SessionError> {
+    async fn run(&mut self, welcomed: &mut bool) -> Result<(), SessionError> {
         let (uplink, frames) = mpsc::channel::<ToManager>(UPLINK_MAX);
         let hello = Hello {
             epoch_seen: self.ledger.epoch_seen(),
@@ -176,6 +186,11 @@ impl Session {
                         Some(ToAgent::Welcome(_)) => return Err(SessionError::Order),
                         None => return Ok(()),
                     }
+                }
+                // What was noticed without a session is told here too: it may still be news.
+                Some(notice) = self.notices.next() => {
+                    // A manager that is slow looks by itself.
+                    let _ = uplink.try_send(ToManager::Noticed(notice));
                 }
                 _ = heartbeat.tick() => {
                     let calls = u32::try_from(self.calls.under_way()).unwrap_or(u32::MAX);

@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use symphony_agent::NoticeSink;
 use symphony_core::plan::machine::{DISKS_MAX, Description, DiskDevice, Hypervisor as Kind, PORTS_MAX, Step};
 
 use crate::console::Console;
@@ -101,6 +102,8 @@ pub struct Machines {
     hypervisor: Hypervisor,
     disks: Arc<dyn Disks>,
     consoles: Mutex<HashMap<String, Arc<Console>>>,
+    /// Told when a machine ends.
+    notices: Option<NoticeSink>,
 }
 
 impl std::fmt::Debug for Machines {
@@ -130,7 +133,17 @@ impl Machines {
             hypervisor,
             disks,
             consoles: Mutex::default(),
+            notices: None,
         })
+    }
+
+    /// With somebody who is told when a machine ends. Only machines with a console are heard to end.
+    #[must_use]
+    pub fn telling(self, notices: NoticeSink) -> Self {
+        Self {
+            notices: Some(notices),
+            ..self
+        }
     }
 
     /// Does a step.
@@ -169,10 +182,16 @@ impl Machines {
     pub fn console(&self, object: &str) -> Result<Arc<Console>, Error> {
         check_object(object)?;
         let mut consoles = self.consoles.lock().unwrap_or_else(PoisonError::into_inner);
-        let console = consoles
-            .entry(object.to_owned())
-            .or_insert_with(|| Console::new(&self.machine_folder(object), self.files(object).console));
+        let console = consoles.entry(object.to_owned()).or_insert_with(|| {
+            let notice = self.notices.clone().map(|sink| (sink, format!("machine/{object}")));
+            Console::new(&self.machine_folder(object), self.files(object).console, notice)
+        });
         Ok(Arc::clone(console))
+    }
+
+    /// Whether a machine was defined here and not undefined since. Asks only the folder, so that libvirt may be busy.
+    pub(crate) fn is_known(&self, object: &str) -> bool {
+        check_object(object).is_ok() && self.machine_folder(object).is_dir()
     }
 
     /// The unix socket of a machine's screen (VNC), while it runs and has one.

@@ -1,6 +1,6 @@
 //! The executor of machines on a node: does the steps of `wit/machine-driver.wit` with libvirt, and says what is there.
 //! Never decides what should be there; never makes volumes or networks, and reaches no one but libvirt and the machines'
-//! own sockets.
+//! own sockets, which it offers to viewers on the data port.
 
 mod console;
 mod domain;
@@ -12,11 +12,13 @@ mod machine;
 mod seed;
 mod service;
 mod short;
+mod viewers;
 
-pub use console::{Console, INPUT_BYTES_MAX, InputError, View};
+pub use console::{Console, INPUT_BYTES_MAX, InputError, VIEWERS_MAX, View};
 pub use down::down;
 pub use executor::{Disks, Error, Machines, Options};
 pub use hypervisor::Error as HypervisorError;
 pub use libvirtd::{Error as LibvirtdError, Libvirtd};
 pub use seed::Error as SeedError;
 pub use service::{ComputeExecutor, ServiceError, is_root, kvm};
+pub use viewers::{HISTORY_BYTES_MAX, routes};

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::Router;
 use symphony_agent::config::Config;
-use symphony_agent::{Executor, Place, ProgressSink, StepError, Worker, task};
+use symphony_agent::{Executor, NoticeSink, Place, ProgressSink, StepError, Worker, task};
 use symphony_core::node::Compute;
 use symphony_core::plan::machine::{Fact, Hypervisor, Machines as Kind, Probe, Step};
 use symphony_core::quantity::{Bytes, SizeError};
 use symphony_protocol::config::ComputeConfig;
 use symphony_protocol::{Call, Failure, FailureKind, Outcome, Work};
 
+use crate::viewers;
 use crate::{Disks, Error, Libvirtd, LibvirtdError, Machines, Options};
 
 /// Where the machines' own files are, in the agent's folder.
@@ -42,18 +44,19 @@ pub enum ServiceError {
 /// Runs calls on machines.
 #[derive(Debug)]
 pub struct ComputeExecutor {
-    machines: Machines,
+    machines: Arc<Machines>,
     compute: Compute,
     /// Goes on when the agent ends: its machines do.
     _libvirtd: Option<Libvirtd>,
 }
 
 impl ComputeExecutor {
-    /// Opens the folder of the configuration and finds libvirt, or starts a private one. Blocks meanwhile.
+    /// Opens the folder of the configuration and finds libvirt, or starts a private one. Blocks meanwhile. Machines that
+    /// end are told to `notices`.
     ///
     /// # Errors
     /// When one of them is not to be had.
-    pub fn open(config: &Config, disks: Arc<dyn Disks>) -> Result<Self, ServiceError> {
+    pub fn open(config: &Config, disks: Arc<dyn Disks>, notices: NoticeSink) -> Result<Self, ServiceError> {
         let wanted = config.agent.compute.clone().unwrap_or_default();
         let hypervisor = wanted.hypervisor.unwrap_or_else(best);
         let compute = Compute {
@@ -75,7 +78,7 @@ impl ComputeExecutor {
             hypervisor,
         };
         Ok(Self {
-            machines: Machines::open(options, disks)?,
+            machines: Arc::new(Machines::open(options, disks)?.telling(notices)),
             compute,
             _libvirtd: libvirtd,
         })
@@ -147,6 +150,10 @@ impl Executor for ComputeExecutor {
 
     fn compute(&self) -> Option<Compute> {
         Some(self.compute.clone())
+    }
+
+    fn routes(&self) -> Router {
+        viewers::routes(Arc::clone(&self.machines))
     }
 }
 

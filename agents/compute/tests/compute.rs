@@ -9,4 +9,5 @@ mod compute {
     mod linux;
     mod private;
     mod simulated;
+    mod viewers;
 }

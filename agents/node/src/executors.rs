@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use symphony_agent::config::Config;
-use symphony_agent::{Executor, Jail};
+use symphony_agent::{Executor, Jail, NoticeSink};
 use symphony_compute::{ComputeExecutor, Disks, ServiceError};
 use symphony_core::node::Role;
 use symphony_image::{ImageExecutor, StoreError};
@@ -50,7 +50,7 @@ pub(crate) async fn lacking(config: &Config) -> Vec<(Role, Vec<Lack>)> {
 
 /// Opens what the roles need. Takes a role off the configuration that the node lacks something for, and says so: the others
 /// must not suffer by it.
-pub(crate) async fn open(config: &mut Config) -> Result<Vec<Arc<dyn Executor>>, ExecutorError> {
+pub(crate) async fn open(config: &mut Config, notices: &NoticeSink) -> Result<Vec<Arc<dyn Executor>>, ExecutorError> {
     // The kernel's name for this very program: it stays right when the file is replaced by an upgrade.
     let helper = std::path::PathBuf::from("/proc/self/exe");
     let helper = if helper.exists() {
@@ -74,17 +74,19 @@ pub(crate) async fn open(config: &mut Config) -> Result<Vec<Arc<dyn Executor>>, 
         executors.push(match role {
             Role::Block => Arc::new(StorageExecutor::open(config, jail.clone())?),
             Role::Image => Arc::new(ImageExecutor::open(config, jail.clone())?),
-            Role::Compute => match ComputeExecutor::open(config, Arc::new(PoolDisks(config.clone()))) {
-                Ok(executor) => Arc::new(executor),
-                // A person must mend the file; the others may pass, but not while this agent runs.
-                Err(error @ ServiceError::Memory(_)) => return Err(error.into()),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "no machines on this node until its agent is started again");
-                    config.agent.roles.retain(|role| *role != Role::Compute);
-                    continue;
+            Role::Compute => {
+                match ComputeExecutor::open(config, Arc::new(PoolDisks(config.clone())), notices.clone()) {
+                    Ok(executor) => Arc::new(executor),
+                    // A person must mend the file; the others may pass, but not while this agent runs.
+                    Err(error @ ServiceError::Memory(_)) => return Err(error.into()),
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, "no machines on this node until its agent is started again");
+                        config.agent.roles.retain(|role| *role != Role::Compute);
+                        continue;
+                    }
                 }
-            },
+            }
             Role::Network => Arc::new(NetworkExecutor::open(config)?),
         });
     }

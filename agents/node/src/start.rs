@@ -84,8 +84,9 @@ async fn serve(cli: &Cli, folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
         end_with_stdin(end.clone())?;
     }
     let mut config = Config::load(folder)?;
-    let executors = executors::open(&mut config).await?;
-    let agent = Agent::prepare(config, executors).await?;
+    let (sink, notices) = symphony_agent::notices();
+    let executors = executors::open(&mut config, &sink).await?;
+    let agent = Agent::prepare(config, executors, notices).await?;
     let ready = agent.ready();
     // Connections wait in the kernel's queue from here on.
     writeln!(io::stdout(), "ready {} {}", ready.node, ready.data_url)?;

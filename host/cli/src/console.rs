@@ -195,3 +195,90 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use symphony_api::{Endpoint, Problem};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_tungstenite::accept_async;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+    use super::*;
+    use crate::output::Format;
+    use futures_util::SinkExt as _;
+
+    const QUIET: Output = Output {
+        format: Format::Table,
+        quiet: true,
+    };
+
+    async fn manager() -> (TcpListener, Client) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(&Endpoint::Http(address), Some("token"), "default").unwrap();
+        (listener, client)
+    }
+
+    /// Answers that the machine is not up yet.
+    async fn refuse(mut stream: TcpStream) {
+        let problem = Problem::new(Code::WrongPower, "it is starting");
+        let body = serde_json::to_string(&problem).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let length = body.len();
+        let answer = format!("HTTP/1.1 409 Conflict\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+
+    /// Says something, then ends with a code.
+    async fn serve(stream: TcpStream, code: u16) {
+        let mut socket = accept_async(stream).await.unwrap();
+        socket.send(Message::Binary("console test\r\n".into())).await.unwrap();
+        let reason = "why".into();
+        let code = code.into();
+        socket
+            .send(Message::Close(Some(CloseFrame { code, reason })))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_is_not_up_yet_is_waited_for_and_its_end_is_an_end() {
+        let (listener, client) = manager().await;
+        let serving = tokio::spawn(async move {
+            refuse(listener.accept().await.unwrap().0).await;
+            serve(listener.accept().await.unwrap().0, 1000).await;
+        });
+        let patience = Duration::from_secs(60);
+        attach(&client, QUIET, "web1", DetachKey::default(), patience)
+            .await
+            .unwrap();
+        serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_was_too_slow_is_told_what_to_do() {
+        let (listener, client) = manager().await;
+        let serving = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, 1008).await });
+        let failed = attach(&client, QUIET, "web1", DetachKey::default(), Duration::ZERO).await;
+        let failure = failed.unwrap_err();
+        assert_eq!(failure.message, "the console of web1 was lost: why");
+        assert!(failure.hint.unwrap().contains("--log"));
+        serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn without_patience_a_machine_that_is_off_is_refused_at_once() {
+        let (listener, client) = manager().await;
+        let serving = tokio::spawn(async move { refuse(listener.accept().await.unwrap().0).await });
+        let failed = attach(&client, QUIET, "web1", DetachKey::default(), Duration::ZERO).await;
+        let failure = failed.unwrap_err();
+        assert_eq!(failure.exit, crate::Exit::Conflict);
+        assert!(failure.hint.unwrap().contains("symphony machine start web1"));
+        serving.await.unwrap();
+    }
+}

@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) data: reqwest::Client,
     pub(crate) seats: Seats,
     pub(crate) metrics: Metrics,
-    /// Ends watches and sessions.
+    /// Ends watches, sessions and consoles.
     pub(crate) shutdown: CancellationToken,
     /// What goes on after an answer was sent.
     pub(crate) tasks: TaskTracker,
@@ -40,6 +40,7 @@ pub(crate) struct Seats {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) plugin_uploads: Arc<Semaphore>,
     pub(crate) sessions: Arc<Semaphore>,
+    pub(crate) consoles: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -56,6 +57,7 @@ impl Shared {
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             plugin_uploads: Arc::new(Semaphore::new(limits.plugin_uploads)),
             sessions: Arc::new(Semaphore::new(limits.sessions)),
+            consoles: Arc::new(Semaphore::new(limits.consoles)),
         };
         let data = reqwest::Client::builder()
             // The agents' token and the images are for the agents alone.

@@ -51,6 +51,8 @@ pub struct Limits {
     pub plugin_uploads: usize,
     /// Agents' sessions at a time.
     pub sessions: usize,
+    /// Consoles and screens of machines that are open at a time; more are answered with `too_many_requests`.
+    pub consoles: usize,
     /// How long a connection may take for a request's head.
     pub head_timeout: Duration,
     /// How long a JSON body may take.
@@ -69,6 +71,7 @@ impl Default for Limits {
             uploads: 8,
             plugin_uploads: 4,
             sessions: 10_000,
+            consoles: 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             upload_silence: Duration::from_secs(60),

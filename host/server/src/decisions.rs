@@ -43,6 +43,9 @@ pub trait Decisions: Send + Sync + 'static {
     /// The node that takes new images, and its data port.
     fn image_service(&self) -> Option<(Name, String)>;
 
+    /// The data port of a node whose agent has a session.
+    fn data_url(&self, node: &Name) -> Option<String>;
+
     /// The secret of the agents' data ports.
     fn data_token(&self) -> String;
 

@@ -1,5 +1,6 @@
 //! The routes, and the document that describes them. A route exists only with its description.
 
+mod console;
 mod events;
 mod health;
 mod idempotency;
@@ -54,6 +55,9 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(networks::show, networks::delete))
         .routes(routes!(images::list, images::create))
         .routes(routes!(images::show, images::delete))
+        .routes(routes!(console::console))
+        .routes(routes!(console::console_log))
+        .routes(routes!(console::screen))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::patch))
         .routes(routes!(plugins::list, plugins::push))

@@ -1,6 +1,7 @@
 //! With a libvirtd of our own and QEMU: guests that really boot.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +13,7 @@ use super::lab::{
     HANGS, MACHINE, Ours, bootable, define, description, domain, empty, fact, hear, left, machines, seed, shutdown,
     start, twice, undefine,
 };
+use super::viewers::Port;
 
 fn console(machines: &Machines) -> View {
     machines.console(MACHINE).unwrap().view().unwrap()
@@ -141,6 +143,46 @@ async fn the_next_agent_finds_what_runs() {
     };
     twice(&machines, &cut).await;
     assert_eq!(domain(&machines, MACHINE).await.state, RunState::Off(Exit::Ordered));
+}
+
+/// Through the data port: two viewers of a machine that really boots, its screen, and the notice when QEMU is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_is_watched_until_it_dies() {
+    if !symphony_lab::Abilities::here().machines() {
+        return;
+    }
+    let top = tempfile::tempdir().unwrap();
+    let ours = Ours::start(top.path());
+    let (sink, mut notices) = symphony_agent::notices();
+    let machines = Arc::new(machines(top.path(), &ours.uri(), Hypervisor::Qemu).telling(sink));
+    let port = Port::serve(Arc::clone(&machines)).await;
+    let mut wanted = description(MACHINE, Hypervisor::Qemu, vec![bootable(top.path(), "root")]);
+    wanted.screen = true;
+    machines.run(&define(&wanted)).await.unwrap();
+    assert_eq!(port.refusal(MACHINE, "console").await, (409, "off".to_owned()));
+    machines.run(&start(1)).await.unwrap();
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    let mut first = port.console(MACHINE).await;
+    first.hear(&mut one, "boots=1").await;
+    let mut second = port.console(MACHINE).await;
+    second.hear(&mut two, "boots=1").await;
+    // The tiny guest echoes.
+    second.say(b"from the second").await;
+    first.hear(&mut one, "from the second").await;
+    second.hear(&mut two, "from the second").await;
+    let (mut screen, mut shown) = (port.screen(MACHINE).await, Vec::new());
+    screen.hear(&mut shown, "RFB 003.").await;
+    kill_process(qemu(top.path()), Signal::KILL).unwrap();
+    for (viewer, said) in [(&mut first, &mut one), (&mut second, &mut two)] {
+        let (code, _, rest) = viewer.end().await;
+        assert_eq!(u16::from(code), 1000);
+        said.extend(rest);
+    }
+    assert_eq!(one, two);
+    assert_eq!(port.log(MACHINE).await, one);
+    let notice = timeout(HANGS, notices.next()).await.unwrap().unwrap();
+    assert_eq!(notice.object, format!("machine/{MACHINE}"));
+    port.is_off(MACHINE).await;
 }
 
 /// QEMU is killed, as the kernel does when memory is out.

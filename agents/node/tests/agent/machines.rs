@@ -16,7 +16,7 @@ use symphony_lab::Abilities;
 use symphony_protocol::{Outcome, Task, Work};
 
 use crate::manager::{Manager, Session};
-use crate::process::{Folder, PATIENCE, Process};
+use crate::process::{Folder, PATIENCE, Process, TOKEN};
 use crate::work::Wanted;
 
 /// Ends the private libvirtd with all that it runs, whatever happened.
@@ -211,6 +211,16 @@ pub(crate) async fn console_says(folder: &Folder, machine: &str, wanted: &str) {
         .unwrap_or_else(|_| panic!("{wanted:?} was not said: {}", folder.log()));
 }
 
+/// What the data port tells of a machine's console.
+async fn log_of(hello: &symphony_protocol::Hello, machine: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let path = symphony_protocol::data::MACHINES_PATH;
+    let get = client.get(format!("{}{path}{machine}/console/log", hello.data_url));
+    let answer = get.bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.text().await.unwrap()
+}
+
 pub(crate) async fn start(manager: &Manager, folder: &Folder) -> (Process, Session) {
     let process = folder.start();
     (process, manager.session().await)
@@ -284,6 +294,7 @@ async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent()
     let upper = format!("/sys/class/net/{}/master", wanted.ports[0].link);
     let bridge = std::fs::read_link(upper).unwrap();
     assert!(bridge.ends_with(&wanted.ports[0].bridge), "{bridge:?}");
+    let of = format!("machine/{}", wanted.object);
     // Again: it is done already.
     let again = machine(&mut session, &wanted, 1, doing, &[]).await;
     assert_eq!(domain(&again).unwrap().boots, 1);
@@ -304,8 +315,15 @@ async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent()
     let facts = machine(&mut session, &wanted, 2, reboot, &facts).await;
     assert!(Machines::met(&wanted, &facts).is_some(), "{facts:?}");
     console_says(&folder, &wanted.object, "boots=2").await;
+    let kept = log_of(&session.hello, &wanted.object).await;
+    assert!(kept.contains("boots=1") && kept.contains("boots=2"), "{kept}");
 
     is_gone_when_asked(&mut session, &folder, wanted, &net, &facts).await;
+    assert!(
+        !session.noticed.is_empty() && session.noticed.iter().all(|object| *object == of),
+        "{:?}",
+        session.noticed
+    );
     agent.end();
 }
 

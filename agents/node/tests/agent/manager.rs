@@ -38,6 +38,8 @@ struct Raw {
 pub(crate) struct Session {
     pub(crate) hello: Hello,
     pub(crate) progress: Vec<Progress>,
+    /// Objects to which something happened by itself.
+    pub(crate) noticed: Vec<String>,
     epoch: Epoch,
     down: mpsc::Sender<Result<Bytes, std::io::Error>>,
     up: mpsc::Receiver<ToManager>,
@@ -106,6 +108,7 @@ impl Manager {
         Session {
             hello,
             progress: Vec::new(),
+            noticed: Vec::new(),
             epoch,
             down: raw.down,
             up: raw.up,
@@ -161,6 +164,7 @@ impl Session {
                 .expect("nothing is heard")
             {
                 Some(ToManager::Progress(progress)) => self.progress.push(progress),
+                Some(ToManager::Noticed(notice)) => self.noticed.push(notice.object),
                 Some(ToManager::Heartbeat(_)) => {}
                 Some(frame) => return Ok(frame),
                 None => return Err(Gone),

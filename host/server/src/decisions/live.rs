@@ -67,6 +67,10 @@ impl Decisions for Control {
         self.agents().image_service()
     }
 
+    fn data_url(&self, node: &Name) -> Option<String> {
+        self.agents().data_url(node)
+    }
+
     fn data_token(&self) -> String {
         self.agents().data_token().to_owned()
     }

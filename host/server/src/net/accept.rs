@@ -94,7 +94,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = http
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router))
+        .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(router))
         .into_owned();
     let served = tokio::select! {
         served = watcher.watch(connection) => served,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod attachments;
+mod consoles;
 mod control_socket;
 mod doors;
 mod harness;

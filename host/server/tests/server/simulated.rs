@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::body::Body;
+use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::put;
+use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use symphony_api::{Code, Problem};
@@ -26,7 +27,7 @@ use symphony_core::{Timestamp, keys, record};
 use symphony_protocol::{Hello, ToAgent, ToManager, Welcome};
 use symphony_server::{AgentSession, Decisions};
 use symphony_store::{Store, StoreExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 /// Answers what the loops would, from memory. One node `n1` with 10 GiB free takes what fits.
@@ -185,6 +186,11 @@ impl Decisions for SimulatedLoops {
         self.image_service.lock().unwrap().clone()
     }
 
+    fn data_url(&self, node: &Name) -> Option<String> {
+        let service = self.image_service.lock().unwrap().clone();
+        service.filter(|(name, _)| name == node).map(|(_, url)| url)
+    }
+
     fn data_token(&self) -> String {
         "data-token".into()
     }
@@ -232,6 +238,10 @@ impl AgentSession for SimulatedSession {
 pub(crate) struct SimulatedDataPort {
     pub(crate) url: String,
     pub(crate) seen: Arc<Mutex<Seen>>,
+    /// What it answers for machines, when it refuses them.
+    pub(crate) refusal: Arc<Mutex<Option<(u16, &'static str)>>>,
+    /// Viewers that went away.
+    pub(crate) gone: watch::Sender<usize>,
 }
 
 #[derive(Default)]
@@ -253,6 +263,13 @@ impl SimulatedDataPort {
         let router = axum::Router::new()
             .route("/data/v1/uploads/{id}", put(take).delete(give_up))
             .with_state(seen.clone());
+        let refusal: Arc<Mutex<Option<(u16, &'static str)>>> = Arc::default();
+        let gone = watch::Sender::new(0);
+        let machines = axum::Router::new()
+            .route("/data/v1/machines/{machine}/{what}", get(show))
+            .route("/data/v1/machines/{machine}/console/log", get(log))
+            .with_state((refusal.clone(), gone.clone()));
+        let router = router.merge(machines);
         tokio::spawn(async move {
             let mut service = router.into_make_service();
             loop {
@@ -262,12 +279,65 @@ impl SimulatedDataPort {
                 let service = hyper_util::service::TowerToHyperService::new(router);
                 tokio::spawn(async move {
                     let http = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
-                    let _ = http.serve_connection(io, service).await;
+                    let _ = http.serve_connection_with_upgrades(io, service).await;
                 });
             }
         });
-        Self { url, seen }
+        Self {
+            url,
+            seen,
+            refusal,
+            gone,
+        }
     }
+}
+
+type Machines = (Arc<Mutex<Option<(u16, &'static str)>>>, watch::Sender<usize>);
+
+fn refused((refusal, _): &Machines, headers: &axum::http::HeaderMap) -> Option<Response> {
+    if headers.get("authorization")? != "Bearer data-token" {
+        return Some(StatusCode::UNAUTHORIZED.into_response());
+    }
+    let (status, code) = (*refusal.lock().unwrap())?;
+    let error = symphony_protocol::data::DataError {
+        code: code.into(),
+        message: "it was told to say no".into(),
+    };
+    Some((StatusCode::from_u16(status).unwrap(), axum::Json(error)).into_response())
+}
+
+async fn log(State(machines): State<Machines>, headers: axum::http::HeaderMap) -> Response {
+    refused(&machines, &headers).unwrap_or_else(|| b"kept\r\n\xff".into_response())
+}
+
+/// Says whom it shows, then echoes; ends at the word `exit`.
+async fn show(
+    State(machines): State<Machines>,
+    Path((machine, what)): Path<(String, String)>,
+    headers: axum::http::HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Some(refused) = refused(&machines, &headers) {
+        return refused;
+    }
+    upgrade.protocols(["binary"]).on_upgrade(move |mut socket| async move {
+        let first = format!("{what} of {machine}").into_bytes();
+        let mut echo = Some(Message::Binary(first.into()));
+        while let Some(message) = echo {
+            if socket.send(message).await.is_err() {
+                break;
+            }
+            echo = match socket.recv().await {
+                Some(Ok(Message::Binary(bytes))) if bytes == "exit" => Some(Message::Close(Some(CloseFrame {
+                    code: 1000,
+                    reason: "the machine is off".into(),
+                }))),
+                Some(Ok(message @ Message::Binary(_))) => Some(message),
+                _ => None,
+            };
+        }
+        machines.1.send_modify(|gone| *gone += 1);
+    })
 }
 
 async fn take(
