@@ -50,6 +50,14 @@ pub(crate) fn about_volume(volume: &Volume) -> Subject {
     about("volume", &volume.meta)
 }
 
+/// Says which machine has the volume that an event is about: it is part of the machine's story.
+pub(crate) fn of_machine(event: Event, volume: &Volume) -> Event {
+    match &volume.machine {
+        Some(holder) => with(event, "machine", &holder.name),
+        None => event,
+    }
+}
+
 pub(crate) fn about_image(image: &Image) -> Subject {
     about("image", &image.meta)
 }

@@ -8,6 +8,7 @@ mod system {
     mod crash;
     mod faults;
     mod licences;
+    mod machine_crash;
     mod machines;
     mod story;
     mod swap;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use symphony_core::machine::Machine;
+use symphony_core::machine::{Attachment, Machine};
 use symphony_core::name::Name;
 use symphony_core::place::{Request, Surroundings};
 use symphony_core::volume::Volume;
@@ -145,10 +145,7 @@ fn minds_neighbours(wanted: &Wanted) -> bool {
 fn unplaced_volumes(state: &State, machine: &Machine) -> Option<Vec<Arc<Stored<Volume>>>> {
     let mut unplaced = Vec::new();
     for attachment in &machine.spec.volumes {
-        let volume = state
-            .volumes
-            .get(&(machine.meta.project.clone(), attachment.name.clone()))
-            .filter(|volume| volume.value.meta.id == attachment.id)?;
+        let volume = recorded(state, machine, attachment)?;
         if volume.value.placement.is_none() {
             unplaced.push(Arc::clone(volume));
         }
@@ -156,11 +153,27 @@ fn unplaced_volumes(state: &State, machine: &Machine) -> Option<Vec<Arc<Stored<V
     Some(unplaced)
 }
 
+/// A volume of the machine, if it is on record.
+fn recorded<'a>(state: &'a State, machine: &Machine, attachment: &Attachment) -> Option<&'a Arc<Stored<Volume>>> {
+    let key = (machine.meta.project.clone(), attachment.name.clone());
+    state
+        .volumes
+        .get(&key)
+        .filter(|volume| volume.value.meta.id == attachment.id)
+}
+
 /// The request of a machine as it would be now: with volumes that are not on record yet, or with those of its own that have
 /// no place.
 pub(crate) fn request_of(state: &State, machine: &Machine, new: &[Volume]) -> Request {
-    let unplaced = unplaced_volumes(state, machine).unwrap_or_default();
-    let volumes: Vec<&Volume> = new.iter().chain(unplaced.iter().map(|volume| &volume.value)).collect();
+    let on_record = machine
+        .spec
+        .volumes
+        .iter()
+        .filter_map(|attachment| recorded(state, machine, attachment));
+    let unplaced = on_record
+        .map(|volume| &volume.value)
+        .filter(|volume| volume.placement.is_none());
+    let volumes: Vec<&Volume> = new.iter().chain(unplaced).collect();
     let around = surroundings(state, machine, &volumes).unwrap_or_default();
     request(machine, &volumes, around)
 }
@@ -178,7 +191,7 @@ fn request(machine: &Machine, volumes: &[&Volume], around: Surroundings) -> Requ
 fn surroundings(state: &State, machine: &Machine, unplaced: &[&Volume]) -> Option<Surroundings> {
     let project = &machine.meta.project;
     let placed = machine.spec.volumes.iter().find_map(|attachment| {
-        let volume = state.volumes.get(&(project.clone(), attachment.name.clone()))?;
+        let volume = recorded(state, machine, attachment)?;
         Some(volume.value.placement.as_ref()?.node.clone())
     });
     let node_of = |name: &Name| {

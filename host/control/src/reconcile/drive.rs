@@ -9,7 +9,7 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use symphony_core::counter::Generation;
-use symphony_core::event::{Severity, Subject};
+use symphony_core::event::{Event, Severity, Subject};
 use symphony_core::name::Name;
 use symphony_core::plan::{self, Kind, PlanFault, Refusal};
 use symphony_protocol::{Outcome, Seen, StepDone, Task, Work};
@@ -57,10 +57,14 @@ pub(super) trait Driven: Sync {
         std::future::ready(()).boxed()
     }
 
-    /// Whom the steps are told of; nothing when they are not worth an event each.
-    fn subject(&self) -> Option<Subject> {
+    /// A step as it is told; nothing when steps are not worth an event each.
+    fn story(&self, step: Event) -> Option<Event> {
+        let _ = step;
         None
     }
+
+    /// Whom events are about.
+    fn subject(&self) -> Subject;
 
     /// Takes note of how far a long step is, about once a second.
     fn tell(&self, message: String) -> BoxFuture<'static, ()> {
@@ -124,20 +128,22 @@ pub(super) async fn drive<D: Driven>(
 
 /// Tells of each step with the time it took. A story that can't be written is no reason to stop.
 async fn tell_steps<D: Driven>(context: &Context, driven: &D, done: &[StepDone]) {
-    let Some(subject) = driven.subject() else { return };
-    let told = done.iter().take(EVENTS_MAX).map(|step| {
+    let told = done.iter().take(EVENTS_MAX).filter_map(|step| {
         let message = format!("{} on node {} took {} ms", step.action, driven.node(), step.took_ms);
-        let told = event(Severity::Normal, "step", subject.clone(), message);
-        with(with(told, "action", &step.action), "took_ms", step.took_ms)
+        let told = event(Severity::Normal, "step", driven.subject(), message);
+        driven.story(with(with(told, "action", &step.action), "took_ms", step.took_ms))
     });
-    let txn = told.into_iter().try_fold(Txn::new(), |txn, told| txn.tell(&told));
+    let told: Vec<Event> = told.collect();
+    if told.is_empty() {
+        return;
+    }
+    let txn = told.iter().try_fold(Txn::new(), |txn, told| txn.tell(told));
     match txn {
-        Ok(txn) if !done.is_empty() => {
+        Ok(txn) => {
             if let Err(error) = context.writer.commit(txn).await {
                 tracing::debug!(%error, "steps were not told");
             }
         }
-        Ok(_) => {}
         Err(error) => tracing::debug!(%error, "steps were not told"),
     }
 }

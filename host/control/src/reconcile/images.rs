@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use symphony_core::condition::Truth;
 use symphony_core::counter::Generation;
-use symphony_core::event::{Event, Severity};
+use symphony_core::event::{Event, Severity, Subject};
 use symphony_core::image::{Image, ImagePhase};
 use symphony_core::keys;
 use symphony_core::name::Name;
@@ -69,6 +69,10 @@ impl Driven for OneImage<'_> {
 
     fn work(&self, task: Task<Images>) -> Work {
         Work::Image { task }
+    }
+
+    fn subject(&self) -> Subject {
+        about_image(self.0)
     }
 
     fn seen(outcome: Outcome) -> Option<Seen<Images>> {

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use symphony_core::Timestamp;
 use symphony_core::counter::Generation;
-use symphony_core::event::Subject;
+use symphony_core::event::{Event, Subject};
 use symphony_core::machine::life::{self, Decision, History, Wanted};
 use symphony_core::machine::{Machine, MachinePlacement};
 use symphony_core::name::Name;
@@ -225,7 +225,11 @@ impl Driven for OneMachine<'_> {
         .boxed()
     }
 
-    fn subject(&self) -> Option<Subject> {
-        Some(about_machine(self.machine))
+    fn subject(&self) -> Subject {
+        about_machine(self.machine)
+    }
+
+    fn story(&self, step: Event) -> Option<Event> {
+        Some(step)
     }
 }

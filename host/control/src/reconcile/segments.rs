@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use symphony_core::condition::Truth;
 use symphony_core::counter::Generation;
-use symphony_core::event::{Severity, Subject};
+use symphony_core::event::{Event, Severity, Subject};
 use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::network::{Network, Segment};
@@ -138,8 +138,12 @@ impl Driven for OneSegment {
         }
     }
 
-    fn subject(&self) -> Option<Subject> {
-        Some(about_network(&self.network.value))
+    fn subject(&self) -> Subject {
+        about_network(&self.network.value)
+    }
+
+    fn story(&self, step: Event) -> Option<Event> {
+        Some(step)
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use symphony_core::condition::Truth;
 use symphony_core::counter::Generation;
-use symphony_core::event::{Severity, Subject};
+use symphony_core::event::{Event, Severity, Subject};
 use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::plan::Goal;
@@ -16,7 +16,7 @@ use symphony_protocol::{ImageLocation, Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Txn};
 
 use crate::clock;
-use crate::events::{about_volume, event};
+use crate::events::{about_volume, event, of_machine};
 use crate::view::Stored;
 use crate::write::{TxnRecords as _, WriteError};
 
@@ -97,9 +97,13 @@ impl Driven for OneVolume<'_> {
         }
     }
 
-    fn subject(&self) -> Option<Subject> {
+    fn subject(&self) -> Subject {
+        about_volume(self.volume)
+    }
+
+    fn story(&self, step: Event) -> Option<Event> {
         // The story of a machine is told step by step; that of a volume alone would be longer than the volume's making.
-        self.volume.machine.as_ref().map(|_| about_volume(self.volume))
+        self.volume.machine.as_ref().map(|_| of_machine(step, self.volume))
     }
 
     fn tell(&self, message: String) -> BoxFuture<'static, ()> {
@@ -160,12 +164,8 @@ async fn made(context: &Context, seen: &Volume, bytes: u64) -> Result<(), PassEr
     let reason = if seen.status.size_bytes > 0 { "resized" } else { "ready" };
     let size = symphony_core::quantity::Bytes(bytes);
     let told = is_news.then(|| {
-        event(
-            Severity::Normal,
-            reason,
-            about_volume(seen),
-            format!("{size} on node {}", node_of(seen)),
-        )
+        let message = format!("{size} on node {}", node_of(seen));
+        of_machine(event(Severity::Normal, reason, about_volume(seen), message), seen)
     });
     write_status(context, seen, change, told).await?;
     // Not settled, and nothing to do for it until its claim has grown: a pause, not a pass after a pass.
@@ -183,7 +183,7 @@ async fn failed(context: &Context, seen: &Volume, why: &str) -> Result<(), PassE
             .set("ready", Truth::False, "refused", why, clock::now())
             || was != VolumePhase::Failed
     };
-    let told = event(Severity::Warning, "failed", about_volume(seen), why);
+    let told = of_machine(event(Severity::Warning, "failed", about_volume(seen), why), seen);
     write_status(context, seen, change, Some(told)).await
 }
 
@@ -192,7 +192,7 @@ async fn write_status(
     context: &Context,
     seen: &Volume,
     change: impl Fn(&mut Volume) -> bool,
-    told: Option<symphony_core::event::Event>,
+    told: Option<Event>,
 ) -> Result<(), PassError> {
     let name = (seen.meta.project.clone(), seen.meta.name.clone());
     for _ in 0..TRIES {

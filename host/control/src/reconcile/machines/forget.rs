@@ -8,7 +8,7 @@ use symphony_core::volume::Volume;
 use symphony_store::{Compare, Txn};
 
 use crate::clock;
-use crate::events::{about_machine, about_volume, event};
+use crate::events::{about_machine, about_volume, event, with};
 use crate::view::{ResourceKey, State, all_ports};
 use crate::write::{TxnRecords as _, WriteError};
 
@@ -97,6 +97,7 @@ fn let_volume_go(state: &State, txn: Txn, machine: &Machine, attachment: &Attach
         volume.meta.generation = volume.meta.generation.next();
         let message = format!("machine {} is gone", machine.meta.name);
         let told = event(Severity::Normal, "deletion-requested", about_volume(&volume), message);
+        let told = with(told, "machine", &machine.meta.name);
         txn = txn.tell(&told).map_err(WriteError::from)?;
     }
     let key = keys::volume(&key.0, &key.1);
