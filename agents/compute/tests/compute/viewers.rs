@@ -98,7 +98,7 @@ impl Port {
     }
 
     pub(super) async fn refusal(&self, machine: &str, what: &str) -> (u16, String) {
-        self.open(machine, what, None).await.err().expect("a refusal")
+        self.open(machine, what, None).await.expect_err("a refusal")
     }
 
     pub(super) async fn screen(&self, machine: &str) -> Viewer {
