@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use symphony_core::counter::Generation;
+use symphony_core::name::Name;
 use symphony_core::place::{Candidates, Request};
 use symphony_store::Revision;
 use tokio_util::sync::CancellationToken;
@@ -42,11 +43,26 @@ pub(crate) struct PlaceLoop {
     waiting: HashMap<Uuid, Evaluated>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a decision rests on: the same again would be decided the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Evaluated {
     spec: Generation,
+    /// Where it is bound to, if it is a volume: that of a machine may become free.
+    node: Option<Name>,
     capacity: Revision,
     policy: u64,
+}
+
+impl Evaluated {
+    fn of(wanted: &Wanted, capacity: Revision, policy: u64) -> Self {
+        let request = wanted.request.as_ref().filter(|_| !wanted.is_machine());
+        Self {
+            spec: wanted.generation(),
+            node: request.and_then(|request| request.node.clone()),
+            capacity,
+            policy,
+        }
+    }
 }
 
 /// What one pass did.
@@ -125,12 +141,8 @@ impl PlaceLoop {
         let round = Round::decide(&self.slots, &candidates, requests).await;
         self.metrics.place_seconds.observe(started.elapsed().as_secs_f64());
         for wanted in new.iter().chain(&growing) {
-            let evaluated = Evaluated {
-                spec: wanted.generation(),
-                capacity,
-                policy,
-            };
-            self.waiting.insert(wanted.id(), evaluated);
+            self.waiting
+                .insert(wanted.id(), Evaluated::of(wanted, capacity, policy));
         }
         let passed = self.write(&candidates, &new, &growing, &round).await;
         if passed.is_err() {
@@ -174,17 +186,16 @@ impl PlaceLoop {
         let capacity = state.capacity;
         self.waiting
             .retain(|_, seen| seen.capacity == capacity && seen.policy == policy);
-        let mut all = wanted::all(&state);
-        all.retain(|wanted| {
-            self.waiting
-                .get(&wanted.id())
-                .is_none_or(|seen| seen.spec != wanted.generation())
-        });
+        let is_known = |wanted: &Wanted| {
+            let seen = self.waiting.get(&wanted.id());
+            seen.is_some_and(|seen| *seen == Evaluated::of(wanted, capacity, policy))
+        };
         let apart = self
             .slots
             .scheduler()
             .is_some_and(|scheduler| !scheduler.places_machines());
-        (self.candidates.clone(), capacity, wanted::batch(all, apart))
+        let batch = wanted::batch(&state, apart, is_known);
+        (self.candidates.clone(), capacity, batch)
     }
 }
 

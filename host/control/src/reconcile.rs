@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::Agents;
 use crate::metrics::Metrics;
 use crate::plugins::Slots;
-use crate::view::{SegmentKey, State, View};
+use crate::view::{ResourceKey, SegmentKey, State, View};
 use crate::write::Writer;
 
 use due::{Lane, Spec, Subject, Work};
@@ -42,7 +42,9 @@ use looks::Looks;
 use outcome::PassError;
 pub(crate) use segments::Settled;
 
-/// Most passes at once.
+/// Most passes at once over machines: a guest may take a minute to shut down, and others must not wait for it.
+const MACHINES_MAX: usize = 256;
+/// Most passes at once over everything else.
 const PASSES_MAX: usize = 64;
 /// Most rounds of plan and steps in one pass.
 pub(crate) const ROUNDS_MAX: u32 = 16;
@@ -115,11 +117,15 @@ impl Reconciler {
         self.look_at_new_sessions();
         loop {
             changes.mark_unchanged();
-            self.start_passes();
-            let look = self
-                .looks
-                .next(|key| !self.running.contains(&Lane::Machine(key.clone())));
-            let next = self.pauses.values().map(|pause| pause.until).chain(look).min();
+            let now = Instant::now();
+            self.start_passes(now);
+            // What is past waits for room or for something else that wakes; only what is to come needs the clock.
+            let pauses = self
+                .pauses
+                .values()
+                .map(|pause| pause.until)
+                .filter(|until| *until > now);
+            let next = pauses.chain(self.looks.next(now)).min();
             let wait = next.map_or(AT_LEAST_EVERY, |until| {
                 until.saturating_duration_since(Instant::now()).min(AT_LEAST_EVERY)
             });
@@ -143,13 +149,16 @@ impl Reconciler {
         }
     }
 
-    fn start_passes(&mut self) {
-        let room = PASSES_MAX.saturating_sub(self.running.len());
-        if room == 0 {
-            return;
+    fn start_passes(&mut self, now: Instant) {
+        let gone: Vec<ResourceKey> = {
+            let state = self.context.view.read();
+            let due = self.looks.due(now);
+            due.filter(|key| !state.machines.contains_key(*key)).cloned().collect()
+        };
+        for key in gone {
+            self.looks.remove(&key);
         }
-        let now = Instant::now();
-        for (subject, spec, work) in self.due(now, room) {
+        for (subject, spec, work) in self.due(now) {
             self.running.insert(subject.lane());
             if let Subject::Machine(key) = &subject {
                 self.looks.remove(key);
@@ -209,8 +218,8 @@ impl Reconciler {
             Ok(look_again) => {
                 self.context.metrics.reconciled.inc();
                 self.pauses.remove(&subject);
-                if let (Subject::Machine(key), Some(then)) = (subject, look_again) {
-                    self.looks.set(key, Instant::now() + then);
+                if let Some(then) = look_again {
+                    self.look_again_at(&subject, then);
                 }
             }
             Err(PassError::Raced) => self.look_again_at(&subject, Duration::ZERO),
@@ -240,10 +249,10 @@ impl Reconciler {
         }
     }
 
-    /// A machine whose look did not come to its end is looked at again, whether it is settled or not.
+    /// Looks at a machine again after this time, or sooner: what was noticed while the pass ran is news.
     fn look_again_at(&mut self, subject: &Subject, then: Duration) {
         if let Subject::Machine(key) = subject {
-            self.looks.set(key.clone(), Instant::now() + then);
+            self.looks.set_sooner(key.clone(), Instant::now() + then);
         }
     }
 }

@@ -161,7 +161,13 @@ pub fn subnets(project: &Name) -> String {
 /// Marks that a node may have parts of a network: written before the first of them is made, taken away after the last.
 #[must_use]
 pub fn segment(network: NetworkId, node: &Name) -> String {
-    format!("{SEGMENTS}{network}/{node}")
+    format!("{}{node}", segments_of(network))
+}
+
+/// All marks of nodes that may have parts of a network.
+#[must_use]
+pub fn segments_of(network: NetworkId) -> String {
+    format!("{SEGMENTS}{network}/")
 }
 
 /// Who has an address of a network: the port's id.

@@ -5,7 +5,7 @@ pub mod life;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::condition::Conditions;
+use crate::condition::{Conditions, Truth};
 use crate::counter::{Generation, Revision};
 use crate::id::{MachineId, NetworkId, PortId, VolumeId};
 use crate::labels::Labels;
@@ -338,13 +338,22 @@ impl Machine {
         seen && rests && !self.meta.is_deleting()
     }
 
-    /// Whether its node may have something of it: then it is seen to before its volumes are asked for.
+    /// Whether its new size is to be claimed yet, and nobody has said that there is no room for it.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        let claimed = self.placement.as_ref().map(|placement| placement.claimed);
+        let is_full = self
+            .status
+            .conditions
+            .of("room")
+            .is_some_and(|room| room.truth == Truth::False);
+        claimed.is_some_and(|claimed| claimed != self.spec.size) && !is_full
+    }
+
+    /// Whether it was ever started, as far as was seen. Before that it waits for all that it is made of.
     #[must_use]
     pub const fn was_started(&self) -> bool {
-        !matches!(
-            self.status.phase,
-            MachinePhase::Pending | MachinePhase::Unplaceable | MachinePhase::Preparing
-        )
+        self.status.history.boots > 0
     }
 }
 

@@ -2,7 +2,7 @@
 
 use symphony_sdk::driver::Refusal;
 use symphony_sdk::driver::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Hypervisor, Intent, NodeFact, Port, PortDevice,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Hypervisor, Intent, NodeFact, Port, PortDevice, Power,
 };
 
 /// Disks of one machine.
@@ -66,7 +66,7 @@ fn check(intent: &Intent) -> Result<(), Refusal> {
         "a machine needs a processor".to_owned()
     } else if intent.memory_bytes == 0 || !intent.memory_bytes.is_multiple_of(MIB) {
         format!("{} bytes of memory are not a multiple of 1 MiB", intent.memory_bytes)
-    } else if boots != [0] {
+    } else if boots != [0] && !(intent.disks.is_empty() && intent.power == Power::Off) {
         "a machine boots from its first disk, and from that alone".to_owned()
     } else if intent.disks.len() > DISKS_MAX {
         format!("{} disks are over the limit of {DISKS_MAX}", intent.disks.len())

@@ -28,7 +28,7 @@ use super::wanted::{Wanted, What};
 
 /// Largest decision that is kept with its verdicts; a batch of them stays well below what one transaction may have. A
 /// larger one is kept without: then its explanation is worked out when asked for.
-const DECISION_BYTES_MAX: usize = 24 << 10;
+pub(super) const DECISION_BYTES_MAX: usize = 24 << 10;
 
 /// One transaction, and what to count once it is durable.
 pub(super) struct Batch {

@@ -1,20 +1,27 @@
 //! What wants a place now, with the request that says so: volumes that no machine has, machines with their volumes, and
 //! volumes of machines that have a place already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use symphony_core::machine::{Attachment, Machine};
 use symphony_core::name::Name;
 use symphony_core::place::{Request, Surroundings};
+use symphony_core::record;
 use symphony_core::volume::Volume;
 use uuid::Uuid;
 
-use crate::view::{State, Stored};
+use crate::view::{ResourceKey, State, Stored};
+
+use super::commit::DECISION_BYTES_MAX;
 
 /// Most records that one batch reads and writes: with a ledger and an event for each they fit a transaction of 128
 /// operations.
-pub(super) const RECORDS_MAX: usize = 90;
+const RECORDS_MAX: usize = 90;
+/// Most bytes that one batch writes, well below what a transaction may have.
+const BYTES_MAX: usize = 1 << 20;
+/// What a volume's record takes at most, and its decision and event.
+const VOLUME_BYTES: usize = 8 << 10;
 
 /// Something that wants a place, or more of the place that it has.
 #[derive(Clone)]
@@ -48,11 +55,16 @@ impl Wanted {
         }
     }
 
-    /// How many records of a transaction it takes at most.
-    pub(super) fn records(&self) -> usize {
+    /// How many records of a transaction it takes at most, and how many bytes.
+    fn size(&self) -> (usize, usize) {
         match &self.what {
-            What::Volume(_) => 3,
-            What::Machine(_, volumes) => 3 + volumes.len(),
+            What::Volume(_) => (3, VOLUME_BYTES + DECISION_BYTES_MAX),
+            What::Machine(machine, volumes) => {
+                // A record that can't be written was never read.
+                let bytes = record::encode(&machine.value).map_or(0, |bytes| bytes.len());
+                let parts = VOLUME_BYTES * volumes.len();
+                (3 + volumes.len(), bytes + VOLUME_BYTES + DECISION_BYTES_MAX + parts)
+            }
         }
     }
 
@@ -61,74 +73,125 @@ impl Wanted {
     }
 }
 
-/// All that wants a place now and can be asked about.
-pub(super) fn all(state: &State) -> Vec<Wanted> {
+/// Who waits, by id: so the oldest first.
+enum Waiting<'a> {
+    Volume(&'a ResourceKey, &'a Arc<Stored<Volume>>),
+    Machine(&'a Arc<Stored<Machine>>),
+}
+
+/// The oldest that want a place now, as many as fit one batch; `is_known` says of which nothing new can be decided. Machines
+/// that say where others may go are decided alone: what is true of their neighbours is known once they are placed. With
+/// `apart`, machines and volumes are not mixed.
+pub(super) fn batch(state: &State, apart: bool, is_known: impl Fn(&Wanted) -> bool) -> Vec<Wanted> {
     let volumes = state.waiting.volumes_to_place.iter().filter_map(|key| {
         let volume = state.volumes.get(key)?;
-        let request = match (&volume.value.placement, &volume.value.machine) {
-            (Some(_), _) => None,
-            (None, None) => Some(Request::of(&volume.value)),
-            // One that a machine has goes where the machine is; with it, when it has no place either.
-            (None, Some(holder)) => {
-                let machine = state.machines.get(&(key.0.clone(), holder.name.clone()))?;
-                let placement = machine.value.placement.as_ref()?;
-                Some(Request {
-                    node: Some(placement.node.clone()),
-                    ..Request::of(&volume.value)
-                })
-            }
-        };
-        Some(Wanted {
-            what: What::Volume(Arc::clone(volume)),
-            request,
-        })
+        Some((volume.value.meta.id.uuid(), Waiting::Volume(key, volume)))
     });
     let machines = state.waiting.machines_to_place.iter().filter_map(|key| {
         let machine = state.machines.get(key)?;
-        if machine.value.placement.is_some() {
-            return Some(Wanted {
-                what: What::Machine(Arc::clone(machine), Vec::new()),
-                request: None,
-            });
-        }
-        let volumes = unplaced_volumes(state, &machine.value)?;
-        let parts: Vec<&Volume> = volumes.iter().map(|volume| &volume.value).collect();
-        let around = surroundings(state, &machine.value, &parts)?;
-        Some(Wanted {
-            request: Some(request(&machine.value, &parts, around)),
-            what: What::Machine(Arc::clone(machine), volumes),
-        })
+        Some((machine.value.meta.id.uuid(), Waiting::Machine(machine)))
     });
-    machines.chain(volumes).collect()
-}
-
-/// The oldest of them, as many as fit one batch. Machines that say where others may go are decided alone: what is true of
-/// their neighbours is known once they are placed. With `apart`, machines and volumes are not mixed.
-pub(super) fn batch(mut all: Vec<Wanted>, apart: bool) -> Vec<Wanted> {
-    all.sort_by_key(Wanted::id);
-    let mut taken: Vec<Wanted> = Vec::new();
-    let mut records = 0;
-    let mut has_neighbours = false;
-    for wanted in all {
-        if apart
-            && taken
-                .first()
-                .is_some_and(|first| first.is_machine() != wanted.is_machine())
-        {
+    let mut waiting: Vec<_> = volumes.chain(machines).collect();
+    if waiting.is_empty() {
+        return Vec::new();
+    }
+    waiting.sort_by_key(|(id, _)| *id);
+    let neighbours = Neighbours::of(state);
+    let mut batch = Batch::default();
+    for (_, waiting) in waiting {
+        let wanted = match waiting {
+            Waiting::Volume(key, volume) => volume_wanted(state, key, volume),
+            Waiting::Machine(machine) => machine_wanted(state, &neighbours, machine, &is_known),
+        };
+        let Some(wanted) = wanted.filter(|wanted| !is_known(wanted)) else {
+            continue;
+        };
+        if !batch.may_mix(&wanted, apart) {
             continue;
         }
-        let minds = minds_neighbours(&wanted);
-        if (minds || has_neighbours) && wanted.is_machine() && taken.iter().any(Wanted::is_machine) {
-            continue;
-        }
-        records += wanted.records();
-        if records > RECORDS_MAX {
+        if !batch.take(wanted) {
             break;
         }
-        has_neighbours |= minds;
-        taken.push(wanted);
     }
-    taken
+    batch.taken
+}
+
+fn volume_wanted(state: &State, key: &ResourceKey, volume: &Arc<Stored<Volume>>) -> Option<Wanted> {
+    let request = match (&volume.value.placement, &volume.value.machine) {
+        (Some(_), _) => None,
+        (None, None) => Some(Request::of(&volume.value)),
+        // One that a machine has goes where the machine is; with it, when it has no place either.
+        (None, Some(holder)) => {
+            let machine = state.machines.get(&(key.0.clone(), holder.name.clone()))?;
+            let placement = machine.value.placement.as_ref()?;
+            Some(Request {
+                node: Some(placement.node.clone()),
+                ..Request::of(&volume.value)
+            })
+        }
+    };
+    Some(Wanted {
+        what: What::Volume(Arc::clone(volume)),
+        request,
+    })
+}
+
+fn machine_wanted(
+    state: &State,
+    neighbours: &Neighbours,
+    machine: &Arc<Stored<Machine>>,
+    is_known: impl Fn(&Wanted) -> bool,
+) -> Option<Wanted> {
+    let bare = Wanted {
+        what: What::Machine(Arc::clone(machine), Vec::new()),
+        request: None,
+    };
+    // Its request is work, and what is known of it does not depend on it.
+    if machine.value.placement.is_some() || is_known(&bare) {
+        return Some(bare);
+    }
+    let volumes = unplaced_volumes(state, &machine.value)?;
+    let parts: Vec<&Volume> = volumes.iter().map(|volume| &volume.value).collect();
+    let around = surroundings(state, neighbours, &machine.value, &parts)?;
+    Some(Wanted {
+        request: Some(request(&machine.value, &parts, around)),
+        what: What::Machine(Arc::clone(machine), volumes),
+    })
+}
+
+/// A batch while it is filled.
+#[derive(Default)]
+struct Batch {
+    taken: Vec<Wanted>,
+    records: usize,
+    bytes: usize,
+    has_machine: bool,
+    minds: bool,
+}
+
+impl Batch {
+    fn may_mix(&self, wanted: &Wanted, apart: bool) -> bool {
+        let first = self.taken.first();
+        if apart && first.is_some_and(|first| first.is_machine() != wanted.is_machine()) {
+            return false;
+        }
+        !(wanted.is_machine() && self.has_machine && (self.minds || minds_neighbours(wanted)))
+    }
+
+    /// Takes one, if there is room for it; there is always room for one.
+    fn take(&mut self, wanted: Wanted) -> bool {
+        let (records, bytes) = wanted.size();
+        let fits = self.records + records <= RECORDS_MAX && self.bytes + bytes <= BYTES_MAX;
+        if !fits && !self.taken.is_empty() {
+            return false;
+        }
+        self.records += records;
+        self.bytes += bytes;
+        self.has_machine |= wanted.is_machine();
+        self.minds |= minds_neighbours(&wanted);
+        self.taken.push(wanted);
+        true
+    }
 }
 
 fn minds_neighbours(wanted: &Wanted) -> bool {
@@ -174,7 +237,7 @@ pub(crate) fn request_of(state: &State, machine: &Machine, new: &[Volume]) -> Re
         .map(|volume| &volume.value)
         .filter(|volume| volume.placement.is_none());
     let volumes: Vec<&Volume> = new.iter().chain(unplaced).collect();
-    let around = surroundings(state, machine, &volumes).unwrap_or_default();
+    let around = surroundings(state, &Neighbours::of(state), machine, &volumes).unwrap_or_default();
     request(machine, &volumes, around)
 }
 
@@ -188,7 +251,12 @@ fn request(machine: &Machine, volumes: &[&Volume], around: Surroundings) -> Requ
 
 /// What the rest of the cluster has to say about a machine's place; nothing while a machine that it must be near has no
 /// place itself.
-fn surroundings(state: &State, machine: &Machine, unplaced: &[&Volume]) -> Option<Surroundings> {
+fn surroundings(
+    state: &State,
+    neighbours: &Neighbours,
+    machine: &Machine,
+    unplaced: &[&Volume],
+) -> Option<Surroundings> {
     let project = &machine.meta.project;
     let placed = machine.spec.volumes.iter().find_map(|attachment| {
         let volume = recorded(state, machine, attachment)?;
@@ -200,7 +268,7 @@ fn surroundings(state: &State, machine: &Machine, unplaced: &[&Volume]) -> Optio
     };
     let wishes = &machine.spec.wishes;
     let mut avoid: BTreeSet<Name> = wishes.apart_from.iter().filter_map(node_of).collect();
-    avoid.extend(shunned_by(state, machine));
+    avoid.extend(neighbours.shun(machine));
     let mut near = BTreeSet::new();
     for name in &wishes.near {
         // One that is gone is no reason to wait for ever.
@@ -217,13 +285,26 @@ fn surroundings(state: &State, machine: &Machine, unplaced: &[&Volume]) -> Optio
     })
 }
 
-/// Where the machines are that want to be apart from this one: they said so, and it counts for both.
-fn shunned_by<'a>(state: &'a State, machine: &'a Machine) -> impl Iterator<Item = Name> + 'a {
-    let from = (machine.meta.project.clone(), "0".parse().expect("`0` is a name"));
-    state
-        .machines
-        .range(from..)
-        .take_while(|(key, _)| key.0 == machine.meta.project)
-        .filter(|(_, other)| other.value.spec.wishes.apart_from.contains(&machine.meta.name))
-        .filter_map(|(_, other)| Some(other.value.placement.as_ref()?.node.clone()))
+/// Where the machines are that want to be apart from others: they said so, and it counts for both.
+struct Neighbours {
+    shunning: HashMap<ResourceKey, Vec<Name>>,
+}
+
+impl Neighbours {
+    fn of(state: &State) -> Self {
+        let mut shunning: HashMap<ResourceKey, Vec<Name>> = HashMap::new();
+        for machine in state.machines.values().map(|machine| &machine.value) {
+            let Some(placement) = &machine.placement else { continue };
+            for other in &machine.spec.wishes.apart_from {
+                let other = (machine.meta.project.clone(), other.clone());
+                shunning.entry(other).or_default().push(placement.node.clone());
+            }
+        }
+        Self { shunning }
+    }
+
+    fn shun(&self, machine: &Machine) -> impl Iterator<Item = Name> {
+        let key = (machine.meta.project.clone(), machine.meta.name.clone());
+        self.shunning.get(&key).into_iter().flatten().cloned()
+    }
 }

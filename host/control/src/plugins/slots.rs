@@ -15,7 +15,7 @@ use symphony_core::plan::network::Networks;
 use symphony_core::plan::volume::Volumes;
 use symphony_core::plugin::{Activation, Slot};
 use symphony_core::volume::Decider;
-use symphony_runtime::{DriverPlugin, Hosted, PluginFault, SchedulerPlugin};
+use symphony_runtime::{Descriptor, DriverPlugin, Hosted, PluginFault, SchedulerPlugin};
 use symphony_store::Revision;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -50,10 +50,13 @@ impl Scheduler {
     /// Whether it looks at what machines need. One that does not would put them where they can't run: the built-in
     /// policy decides for it.
     pub(crate) fn places_machines(&self) -> bool {
-        let descriptor = self.plugin.descriptor();
-        let asks = |columns: &[String], name: &str| columns.iter().any(|column| column == name);
-        asks(&descriptor.candidate_columns, "cpu.free") && asks(&descriptor.request_columns, "cpu.count")
+        sees_machines(self.plugin.descriptor())
     }
+}
+
+fn sees_machines(descriptor: &Descriptor) -> bool {
+    let asks = |columns: &[String], name: &str| columns.iter().any(|column| column == name);
+    asks(&descriptor.candidate_columns, "cpu.free") && asks(&descriptor.request_columns, "cpu.count")
 }
 
 /// What serves. Cheap to clone.
@@ -243,5 +246,25 @@ impl Slots {
 
     fn serving(&self) -> std::sync::RwLockReadGuard<'_, Serving> {
         self.shared.serving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_asks_for_processors_on_both_sides_places_machines() {
+        let descriptor = |candidate: &str, request: &str| Descriptor {
+            name: String::new(),
+            version: String::new(),
+            config_schema: String::new(),
+            candidate_columns: vec!["disk.free".to_owned(), candidate.to_owned()],
+            request_columns: vec!["disk.bytes".to_owned(), request.to_owned()],
+            explains: false,
+        };
+        assert!(sees_machines(&descriptor("cpu.free", "cpu.count")));
+        assert!(!sees_machines(&descriptor("cpu.free", "pool")));
+        assert!(!sees_machines(&descriptor("labels", "cpu.count")));
     }
 }

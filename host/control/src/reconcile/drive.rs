@@ -48,8 +48,21 @@ pub(super) trait Driven: Sync {
     fn seen(outcome: Outcome) -> Option<Seen<Self::Kind>>;
 
     /// What of the intent depends on what was seen: whether a machine that died is started again.
-    fn adapt(&self, intent: &mut <Self::Kind as Kind>::Intent, facts: &[<Self::Kind as Kind>::Fact]) {
+    ///
+    /// # Errors
+    /// Ends the pass: what was seen can't be worked on now.
+    fn adapt(
+        &self,
+        intent: &mut <Self::Kind as Kind>::Intent,
+        facts: &[<Self::Kind as Kind>::Fact],
+    ) -> Result<(), PassError> {
         let _ = (intent, facts);
+        Ok(())
+    }
+
+    /// Whether it has a life of its own. Then it is not its driver's fault when plans have no end.
+    fn lives(&self) -> bool {
+        false
     }
 
     /// Takes note that steps are about to be done.
@@ -99,9 +112,9 @@ pub(super) async fn drive<D: Driven>(
     let probes = plan::check_probes::<D::Kind>(intent, probes).map_err(|fault| driver.refuse("probes", fault))?;
     let first = Task::Facts { probes: probes.clone() };
     let mut facts = call(context, driven, first).await?.facts;
-    let mut intent = intent.clone();
     for _ in 0..ROUNDS_MAX {
-        driven.adapt(&mut intent, &facts);
+        let mut intent = intent.clone();
+        driven.adapt(&mut intent, &facts)?;
         let intent = &intent;
         let answer = driver.plugin.plan(intent, &facts).await;
         let steps = match answer.map_err(|fault| driver.report(fault))? {
@@ -122,6 +135,9 @@ pub(super) async fn drive<D: Driven>(
         symphony_crash::point_of(&["control.", D::Kind::NAME, ".after_steps"]);
         tell_steps(context, driven, &seen.done).await;
         facts = seen.facts;
+    }
+    if driven.lives() {
+        return Err(PassError::Unsteady);
     }
     Err(driver.refuse("plan", PlanFault::NoEnd(ROUNDS_MAX)))
 }

@@ -1,6 +1,7 @@
 //! What passes are to be made over now.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,8 +14,8 @@ use symphony_core::volume::Volume;
 
 use crate::view::{ResourceKey, SegmentKey, State, Stored};
 
-use super::Reconciler;
 use super::machines::Needs;
+use super::{MACHINES_MAX, PASSES_MAX, Reconciler};
 
 /// What passes are about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,18 +65,23 @@ type Item = (Subject, Spec, Work);
 
 impl Reconciler {
     /// Those that a pass may begin with now, as many as there is room for.
-    pub(super) fn due(&self, now: Instant, room: usize) -> Vec<Item> {
+    pub(super) fn due(&self, now: Instant) -> Vec<Item> {
         let state = self.context.view.read();
         let may_run = |item: &Item| self.may_run(&item.0, item.1, now);
-        // Deletion and making of small things first: images, then what machines wait for, then the machines.
-        self.images(&state)
+        let machines_running = self.running.iter().filter(|lane| matches!(lane, Lane::Machine(_)));
+        let machines_running = machines_running.count();
+        let room = PASSES_MAX.saturating_sub(self.running.len() - machines_running);
+        let room_for_machines = MACHINES_MAX.saturating_sub(machines_running);
+        // What others wait for first.
+        let others = self
+            .images(&state)
             .chain(self.segments(&state))
             .chain(self.networks(&state))
             .chain(self.volumes(&state))
-            .chain(self.machines(&state, now))
             .filter(may_run)
-            .take(room)
-            .collect()
+            .take(room);
+        let machines = self.machines(&state, now).filter(may_run).take(room_for_machines);
+        others.chain(machines).collect()
     }
 
     fn may_run(&self, subject: &Subject, spec: Spec, now: Instant) -> bool {
@@ -116,14 +122,16 @@ impl Reconciler {
         unsettled.iter().chain(due).filter_map(|key| {
             let stored = state.machines.get(key)?;
             let machine = &stored.value;
-            let there = machine
-                .placement
-                .as_ref()
-                .map(|placement| Needs::of(state, &self.context, machine, placement).there());
+            let there = machine.placement.as_ref().map(|placement| {
+                let needs = Needs::of(state, &self.context, machine, placement);
+                let mut hasher = DefaultHasher::new();
+                (needs.there(), placement.claimed, machine.waits_for_room()).hash(&mut hasher);
+                hasher.finish()
+            });
             let spec = (
                 machine.meta.generation,
                 machine.meta.is_deleting(),
-                there.unwrap_or_default() as u64,
+                there.unwrap_or_default(),
             );
             Some((Subject::Machine(key.clone()), spec, Work::Machine(Arc::clone(stored))))
         })

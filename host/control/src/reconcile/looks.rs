@@ -34,9 +34,16 @@ impl Looks {
             .map(|(_, key)| key)
     }
 
-    /// The first time that is set, of those that count.
-    pub(super) fn next(&self, counts: impl Fn(&ResourceKey) -> bool) -> Option<Instant> {
-        self.ordered.iter().find(|(_, key)| counts(key)).map(|(at, _)| *at)
+    /// Looks at this one then, or at the time that was set before, whichever is sooner.
+    pub(super) fn set_sooner(&mut self, key: ResourceKey, at: Instant) {
+        if self.at.get(&key).is_none_or(|before| at < *before) {
+            self.set(key, at);
+        }
+    }
+
+    /// The first time to come.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        self.ordered.iter().map(|(at, _)| *at).find(|at| *at > now)
     }
 }
 
@@ -53,18 +60,19 @@ mod tests {
     #[test]
     fn each_is_looked_at_once_at_the_last_time_that_was_set() {
         let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
         let mut looks = Looks::default();
-        assert_eq!(looks.next(|_| true), None);
+        assert_eq!(looks.next(now), None);
         looks.set(key("a"), now);
-        looks.set(key("b"), now + Duration::from_secs(1));
-        looks.set(key("a"), now + Duration::from_secs(2));
+        looks.set(key("b"), later(1));
+        assert_eq!(looks.due(now).count(), 1);
+        assert_eq!(looks.next(now), Some(later(1)), "what is due needs no clock");
+        looks.set(key("a"), later(2));
+        looks.set_sooner(key("a"), later(3));
         assert_eq!(looks.due(now).count(), 0);
-        assert_eq!(looks.next(|_| true), Some(now + Duration::from_secs(1)));
-        let later = looks.next(|other| *other != key("b"));
-        assert_eq!(later, Some(now + Duration::from_secs(2)));
-        let due: Vec<_> = looks.due(now + Duration::from_secs(2)).cloned().collect();
+        let due: Vec<_> = looks.due(later(2)).cloned().collect();
         assert_eq!(due, [key("b"), key("a")]);
         looks.remove(&key("b"));
-        assert_eq!(looks.due(now + Duration::from_secs(9)).count(), 1);
+        assert_eq!(looks.due(later(9)).count(), 1);
     }
 }

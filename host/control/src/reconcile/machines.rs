@@ -15,7 +15,7 @@ use symphony_core::event::{Event, Subject};
 use symphony_core::machine::life::{self, Decision, History, Wanted};
 use symphony_core::machine::{Machine, MachinePlacement};
 use symphony_core::name::Name;
-use symphony_core::plan::machine::{Domain, Fact, Intent, Machines, Parts};
+use symphony_core::plan::machine::{Domain, Fact, Intent, Machines, Parts, Power, RunState};
 use symphony_core::volume::{Volume, VolumePhase};
 use symphony_protocol::{Outcome, Seen, Task, Work};
 
@@ -41,16 +41,21 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Machine>>) -> Res
         return Ok(None);
     };
     let needs = Needs::of(&context.view.read(), context, machine, placement);
-    if let Some(missing) = needs.missing.first().filter(|_| needs.must_wait(machine)) {
+    if let Some(missing) = needs.missing.first().filter(|_| !machine.was_started()) {
         status::preparing(context, machine, missing).await?;
-        return Err(PassError::Unready(missing.clone()));
+        return Err(PassError::Unready(missing.what.clone()));
     }
     let intent = Intent::of(machine, placement, &needs.parts);
     let one = OneMachine {
         context,
         machine,
         placement,
-        lived: Mutex::new((machine.status.history, None)),
+        missing: &needs.missing,
+        lived: Mutex::new(Lived {
+            history: machine.status.history,
+            decision: None,
+            was_told_to_start: false,
+        }),
     };
     match drive::drive(context, &one, &intent).await {
         Ok(End::Met(_)) if machine.meta.is_deleting() => {
@@ -59,15 +64,16 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Machine>>) -> Res
         }
         Ok(End::Met(domain)) => {
             let decision = one.decided(domain.as_ref());
-            status::seen(context, machine, &decision, domain.as_ref(), needs.missing.is_empty()).await?;
+            let is_whole = needs.missing.is_empty() && !machine.waits_for_room();
+            status::seen(context, machine, &decision, domain.as_ref(), is_whole).await?;
             if let Some(missing) = needs.missing.into_iter().next() {
-                return Err(PassError::Unready(missing));
+                return Err(PassError::Unready(missing.what));
             }
             Ok(Some(decision.look_again.map_or(LOOK_EVERY, until)))
         }
         Ok(End::Impossible(why)) => {
             status::failed(context, machine, &why).await?;
-            Ok(Some(LOOK_EVERY))
+            Err(PassError::Refused(why))
         }
         Err(error) => {
             status::stuck(context, machine, &error).await?;
@@ -81,10 +87,19 @@ fn until(then: Timestamp) -> Duration {
     Duration::try_from(left).unwrap_or_default().min(LOOK_EVERY)
 }
 
-/// What a machine is made of on its node: what is there, and what is not yet.
+/// What a machine is made of on its node, and what of it is not ready.
 pub(super) struct Needs {
+    /// All that can be described: what is not ready too, for a machine may have it already.
     parts: Parts,
-    missing: Vec<String>,
+    missing: Vec<Missing>,
+}
+
+/// Something that is not ready.
+pub(super) struct Missing {
+    /// The volume's or the port's id.
+    id: String,
+    /// For a person.
+    what: String,
 }
 
 impl Needs {
@@ -100,42 +115,42 @@ impl Needs {
             let key = (machine.meta.project.clone(), attachment.name.clone());
             let volume = state.volumes.get(&key).map(|volume| &volume.value);
             let volume = volume.filter(|volume| volume.meta.id == attachment.id);
-            let place = volume.and_then(|volume| volume.placement.as_ref());
             // One that is being grown is whole meanwhile.
-            let is_whole =
-                volume.is_some_and(|volume| matches!(volume.status.phase, VolumePhase::Ready | VolumePhase::Resizing));
-            match place.filter(|place| is_whole && place.node == placement.node) {
-                Some(place) => needs.parts.volumes.push((attachment.clone(), place.pool.clone())),
-                None => needs.missing.push(format!("volume {}{}", attachment.name, how(volume))),
+            let is_ready = |volume: &Volume| matches!(volume.status.phase, VolumePhase::Ready | VolumePhase::Resizing);
+            let place = volume.and_then(|volume| volume.placement.as_ref());
+            let place = place.filter(|place| place.node == placement.node);
+            if let Some(place) = place {
+                needs.parts.volumes.push((attachment.clone(), place.pool.clone()));
+            }
+            if place.is_none() || !volume.is_some_and(is_ready) {
+                needs.lacks(
+                    attachment.id.to_string(),
+                    format!("volume {}{}", attachment.name, how(volume)),
+                );
             }
         }
         for port in &machine.spec.ports {
             let network = state.network(port.network).map(|network| &network.value);
+            if let Some(network) = network {
+                needs.parts.ports.push((port.clone(), network.spec.subnet));
+            }
             let segment = (port.network, placement.node.clone());
-            match network.filter(|_| super::is_settled(state, context, &segment)) {
-                Some(network) => needs.parts.ports.push((port.clone(), network.spec.subnet)),
-                None => needs
-                    .missing
-                    .push(format!("network {} on node {}", port.network_name, placement.node)),
+            if network.is_none() || !super::is_settled(state, context, &segment) {
+                let what = format!("network {} on node {}", port.network_name, placement.node);
+                needs.lacks(port.id.to_string(), what);
             }
         }
         needs
     }
 
-    /// Whether nothing can be done for it before all is there: its first start. Later it is seen to with what is there.
-    fn must_wait(&self, machine: &Machine) -> bool {
-        let boots_from = machine.spec.volumes.first().map(|volume| volume.id);
-        let has_boot = self
-            .parts
-            .volumes
-            .iter()
-            .any(|(volume, _)| Some(volume.id) == boots_from);
-        !machine.meta.is_deleting() && (!machine.was_started() || (boots_from.is_some() && !has_boot))
+    fn lacks(&mut self, id: String, what: String) {
+        self.missing.push(Missing { id, what });
     }
 
     /// How much of what it needs is there: another number makes a new attempt worth it.
     pub(super) fn there(&self) -> usize {
-        self.parts.volumes.len() + self.parts.ports.len()
+        let parts = self.parts.volumes.len() + self.parts.ports.len();
+        parts.saturating_sub(self.missing.len())
     }
 }
 
@@ -151,11 +166,20 @@ struct OneMachine<'a> {
     context: &'a Context,
     machine: &'a Machine,
     placement: &'a MachinePlacement,
-    lived: Mutex<(History, Option<Decision>)>,
+    missing: &'a [Missing],
+    lived: Mutex<Lived>,
+}
+
+/// What happened to a machine during a pass.
+struct Lived {
+    history: History,
+    decision: Option<Decision>,
+    /// It was off, and is to be started by the next plan.
+    was_told_to_start: bool,
 }
 
 impl OneMachine<'_> {
-    fn lived(&self) -> MutexGuard<'_, (History, Option<Decision>)> {
+    fn lived(&self) -> MutexGuard<'_, Lived> {
         self.lived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -171,10 +195,36 @@ impl OneMachine<'_> {
             state: domain.state,
             boots: domain.boots,
         });
+        let is_off = domain.is_none_or(|domain| matches!(domain.state, RunState::Off(_)));
         let mut lived = self.lived();
-        let decision = life::decide(wanted, seen, lived.0, clock::now());
-        *lived = (decision.history, Some(decision));
+        if is_off && lived.was_told_to_start {
+            // It was started by this pass and is off again: another death, with a pause of its own.
+            lived.history.not_before = None;
+        }
+        let decision = life::decide(wanted, seen, lived.history, clock::now());
+        *lived = Lived {
+            history: decision.history,
+            decision: Some(decision),
+            was_told_to_start: is_off && decision.power == Power::On,
+        };
         decision
+    }
+
+    /// Leaves out what is not ready, unless the machine has it already: nothing is taken from it because its node is being
+    /// looked at.
+    fn keep_what_it_has(&self, intent: &mut Intent, domain: Option<&Domain>) {
+        let is_missing = |id: &str| self.missing.iter().any(|missing| missing.id == id);
+        let has = |id: &str| {
+            domain.is_some_and(|domain| {
+                let disks = domain.description.disks.iter().map(|device| &device.disk.volume);
+                let ports = domain.description.ports.iter().map(|device| &device.port.id);
+                disks.chain(ports).any(|own| own == id)
+            })
+        };
+        intent
+            .disks
+            .retain(|disk| !is_missing(&disk.volume) || has(&disk.volume));
+        intent.ports.retain(|port| !is_missing(&port.id) || has(&port.id));
     }
 }
 
@@ -204,20 +254,36 @@ impl Driven for OneMachine<'_> {
         }
     }
 
-    fn adapt(&self, intent: &mut Intent, facts: &[Fact]) {
+    fn adapt(&self, intent: &mut Intent, facts: &[Fact]) -> Result<(), PassError> {
         if self.machine.meta.is_deleting() {
-            return;
+            return Ok(());
         }
         let domain = facts.iter().find_map(|fact| match fact {
             Fact::Domain(fact) if fact.object == intent.object => fact.found.as_ref(),
             _ => None,
         });
-        intent.power = self.decided(domain).power;
+        let decision = self.decided(domain);
+        intent.power = decision.power;
+        self.keep_what_it_has(intent, domain);
+        if self.lived().was_told_to_start {
+            // It starts with all that it should have, or not yet.
+            if let Some(missing) = self.missing.first() {
+                return Err(PassError::Unready(missing.what.clone()));
+            }
+            if self.machine.waits_for_room() {
+                return Err(PassError::Unready("room for its new size".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn lives(&self) -> bool {
+        true
     }
 
     fn begins(&self) -> BoxFuture<'_, ()> {
         async {
-            let decision = self.lived().1;
+            let decision = self.lived().decision;
             if let Some(decision) = decision.filter(|_| !self.machine.meta.is_deleting()) {
                 status::begins(self.context, self.machine, &decision).await;
             }

@@ -30,6 +30,12 @@ pub(crate) enum PassError {
     /// Something that the resource needs is not there yet. It is looked at again as soon as it is.
     #[error("waits for {0}")]
     Unready(String),
+    /// It changes by itself as fast as it is worked on.
+    #[error("it does not stay as it is put; it is left alone for a while")]
+    Unsteady,
+    /// Its driver says that it can't be made as asked.
+    #[error("it can't be made as asked: {0}")]
+    Refused(String),
     /// No driver serves.
     #[error("no driver is active for this kind of resource; activate one with `symphony plugin activate`")]
     NoDriver,
@@ -51,6 +57,8 @@ impl PassError {
             Self::Raced => "changed",
             Self::Node(_) | Self::WrongAnswer => "node-failed",
             Self::Driver(_) | Self::Plan(_) => "driver-failed",
+            Self::Unsteady => "unsteady",
+            Self::Refused(_) => "refused",
             Self::Waits(_) | Self::WaitsForRoom | Self::Unready(_) => "waiting",
             Self::NoDriver => "no-driver",
             Self::NoImage(_) => "no-image",

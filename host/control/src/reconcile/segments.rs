@@ -50,7 +50,7 @@ impl Settled {
 /// Brings the part of a network that is on a node to what its ports there ask for.
 pub(super) async fn pass(context: &Context, key: SegmentKey, session: u64) -> Result<(), PassError> {
     let Some(segment) = OneSegment::read(&context.view.read(), &key) else {
-        return Ok(());
+        return Err(PassError::Unready("the record of its network".to_owned()));
     };
     if segment.intent.goal == Goal::Present && !segment.is_marked {
         mark(context, &segment).await?;
@@ -63,7 +63,14 @@ pub(super) async fn pass(context: &Context, key: SegmentKey, session: u64) -> Re
         }
         Ok(End::Met(())) => {
             context.settled.set(&key, Some((segment.changed, session)));
-            say(context, &segment, Truth::True, ("made", String::new())).await
+            if others_settled(context, &key) {
+                let said = say(context, &segment, Truth::True, ("made", String::new())).await;
+                if said.is_err() {
+                    context.settled.set(&key, None);
+                }
+                said?;
+            }
+            Ok(())
         }
         Ok(End::Impossible(why)) => {
             let message = format!("node {}: {why}", segment.node);
@@ -153,7 +160,11 @@ async fn mark(context: &Context, segment: &OneSegment) -> Result<(), PassError> 
         node: segment.node.clone(),
     };
     let key = keys::segment(mark.network, &mark.node);
+    let network = &segment.network.value.meta;
+    let network = keys::network(&network.project, &network.name);
     let txn = Txn::new()
+        // A network that is taken off the record meanwhile gets no new parts.
+        .when(Compare::mod_revision(network, segment.network.revision))
         .when(Compare::absent(key.clone()))
         .put_record(key, &mark)
         .map_err(WriteError::from)?;
@@ -194,11 +205,17 @@ async fn say(
         .when(Compare::mod_revision(key.clone(), current.revision))
         .put_record(key, &network)
         .map_err(WriteError::from)?;
-    match commit(context, txn).await {
-        // Somebody else changed it: the condition is written with the next pass that has something to say.
-        Err(PassError::Raced) => Ok(()),
-        other => other,
-    }
+    commit(context, txn).await
+}
+
+/// Whether the other parts of the network are as they should be, on the nodes that are there.
+fn others_settled(context: &Context, key: &SegmentKey) -> bool {
+    let state = context.view.read();
+    let others = state.ports.of(key.0).filter(|(node, _)| **node != key.1);
+    others.into_iter().all(|(node, segment)| {
+        let session = context.agents.session_of(node);
+        session.is_none_or(|session| context.settled.is(&(key.0, node.clone()), segment.changed, session))
+    })
 }
 
 /// Takes a network off the record of which no node has anything any more.
@@ -216,6 +233,7 @@ pub(super) async fn forget(context: &Context, stored: Arc<Stored<Network>>) -> R
     );
     let txn = Txn::new()
         .when(Compare::mod_revision(key.clone(), stored.revision))
+        .when(Compare::none_under(keys::segments_of(meta.id)))
         .delete(key)
         .delete(keys::network_id(meta.id))
         .tell(&told)

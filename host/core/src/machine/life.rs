@@ -36,6 +36,9 @@ pub struct History {
     /// When it was last seen to begin to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<Timestamp>,
+    /// It ended by itself, and its restart policy leaves it off: also after its hypervisor forgot how it ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rests: bool,
     /// It died; not to be started before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -99,6 +102,12 @@ pub fn decide(wanted: Wanted, seen: Option<Seen>, history: History, now: Timesta
     }
     match seen {
         Some(Seen {
+            state: RunState::Off(Exit::NeverRan),
+            boots,
+        }) if boots >= wanted.boots && history.rests && wanted.restart != RestartPolicy::Always => {
+            decision(Power::Off, MachinePhase::Stopped, history, None)
+        }
+        Some(Seen {
             state: RunState::Off(exit),
             boots,
         }) if boots >= wanted.boots && exit != Exit::NeverRan => died(wanted.restart, exit, history, now),
@@ -107,6 +116,7 @@ pub fn decide(wanted: Wanted, seen: Option<Seen>, history: History, now: Timesta
             boots,
         }) if boots >= wanted.boots => {
             history.not_before = None;
+            history.rests = false;
             let since = *history.running_since.get_or_insert(now);
             if seconds(since, now) >= STEADY_SECONDS {
                 history.restarts = 0;
@@ -124,6 +134,7 @@ fn died(policy: RestartPolicy, exit: Exit, mut history: History, now: Timestamp)
         RestartPolicy::OnFailure => exit != Exit::Guest,
         RestartPolicy::Never => false,
     };
+    history.rests = !comes_back;
     if !comes_back {
         history.running_since = None;
         history.not_before = None;
@@ -195,6 +206,7 @@ pub const MOVES: &[(MachinePhase, MachinePhase, &str)] = {
         (Preparing, Running, "it was started before the manager was"),
         (Preparing, Stopping, "stop, and it was started before the manager knew"),
         (Preparing, BackOff, "it had died before the manager knew"),
+        (Starting, Preparing, "its node came again before it was seen to run"),
         (Starting, Running, "it runs"),
         (Starting, Stopping, "stop"),
         (
@@ -220,9 +232,16 @@ pub const MOVES: &[(MachinePhase, MachinePhase, &str)] = {
         (BackOff, Running, "somebody else started it"),
         (BackOff, Stopping, "stop, and somebody else had started it"),
         (BackOff, Stopped, "stop"),
+        (Running, Failed, "the driver refuses what was changed"),
+        (Stopping, Failed, "the driver refuses what was changed"),
+        (Stopped, Failed, "the driver refuses what was changed"),
+        (BackOff, Failed, "the driver refuses what was changed"),
         (Failed, Preparing, "the spec was changed"),
         (Failed, Starting, "the spec was changed"),
+        (Failed, Running, "the spec was changed, and it had gone on"),
+        (Failed, Stopping, "the spec was changed"),
         (Failed, Stopped, "the spec was changed"),
+        (Failed, BackOff, "the spec was changed, and it had died"),
         (Pending, Deleting, "delete"),
         (Unplaceable, Deleting, "delete"),
         (Preparing, Deleting, "delete"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use symphony_core::condition::Truth;
+use symphony_core::counter::Generation;
 use symphony_core::event::Severity;
 use symphony_core::keys;
 use symphony_core::machine::{Machine, MachineDecision, MachinePhase, MachinePlacement};
@@ -149,6 +150,8 @@ pub(super) fn resize(draft: &mut Draft<'_>, stored: &Stored<Machine>) -> Result<
         Ok(()) => {
             draft.keep(&node, ledger);
             placement.claimed = size;
+            // Its node has it with the old size, whatever was seen since it was asked for.
+            machine.status.observed_generation = Generation(0);
             let message = format!(
                 "{} virtual processors and {} of memory reserved on node {node}",
                 size.cpus(),

@@ -15,12 +15,16 @@ use crate::write::{TxnRecords as _, WriteError};
 
 use super::super::outcome::PassError;
 use super::super::{Context, TRIES, wait_for_change};
+use super::Missing;
 
 /// It waits for something that it needs.
-pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &str) -> Result<(), PassError> {
-    let message = format!("waits for {missing}");
+pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &Missing) -> Result<(), PassError> {
+    let message = format!("waits for {}", missing.what);
     let change = |machine: &mut Machine| {
-        machine.status.phase = MachinePhase::Preparing;
+        // One that was stopped before it was seen to run is not prepared again.
+        if life::may_follow(machine.status.phase, MachinePhase::Preparing) {
+            machine.status.phase = MachinePhase::Preparing;
+        }
         not_ready(machine, "waiting", &message);
     };
     write(context, seen, change, false).await
@@ -74,6 +78,7 @@ pub(super) async fn failed(context: &Context, seen: &Machine, why: &str) -> Resu
         machine.status.observed_generation = seen.meta.generation;
         not_ready(machine, "refused", why);
     };
+    // What was taken from it stays its own: nobody knows whether its node has let go of it.
     write(context, seen, change, false).await
 }
 

@@ -45,6 +45,11 @@ impl Ports {
             })
     }
 
+    /// The parts of one network, by node.
+    pub(crate) fn of(&self, network: NetworkId) -> impl Iterator<Item = (&Name, &Segment)> {
+        self.segments.get(&network).into_iter().flatten()
+    }
+
     /// Whether any node has, or may have, a part of the network.
     pub(crate) fn has_any(&self, network: NetworkId) -> bool {
         self.segments.contains_key(&network)

@@ -16,6 +16,8 @@ pub(crate) struct Node {
     pub(crate) networks: HashMap<String, FoundNetwork>,
     /// How often a machine was started.
     pub(crate) starts: u64,
+    /// How often a port was taken from one that ran.
+    pub(crate) unplugged: u64,
 }
 
 impl Node {
@@ -140,7 +142,10 @@ impl Node {
             Step::AttachDisk { device, .. } => domain.live_volumes.push(device.disk.volume.clone()),
             Step::DetachDisk { volume, .. } => domain.live_volumes.retain(|live| live != volume),
             Step::AttachPort { device, .. } => domain.live_ports.push(device.port.id.clone()),
-            Step::DetachPort { port, .. } => domain.live_ports.retain(|live| live != port),
+            Step::DetachPort { port, .. } => {
+                self.unplugged += 1;
+                domain.live_ports.retain(|live| live != port);
+            }
             other => panic!("not expected here: {other:?}"),
         }
     }

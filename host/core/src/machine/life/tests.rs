@@ -93,6 +93,26 @@ fn a_nodes_reboot_brings_its_machines_back_at_once() {
     }
 }
 
+#[test]
+fn what_rests_goes_on_resting_when_nobody_remembers_how_it_ended() {
+    let off = decide(
+        on(1, RestartPolicy::OnFailure),
+        seen(RunState::Off(Exit::Guest), 1),
+        History::default(),
+        at(1),
+    );
+    let forgotten = seen(RunState::Off(Exit::NeverRan), 1);
+    let later = decide(on(1, RestartPolicy::OnFailure), forgotten, off.history, at(2));
+    assert_eq!((later.phase, later.power), (MachinePhase::Stopped, Power::Off));
+    // Another policy, or an order, wakes it.
+    let always = decide(on(1, RestartPolicy::Always), forgotten, off.history, at(2));
+    assert_eq!(always.power, Power::On);
+    assert_eq!(
+        decide(on(2, RestartPolicy::OnFailure), forgotten, off.history, at(2)).power,
+        Power::On
+    );
+}
+
 fn power() -> impl Strategy<Value = Power> {
     prop_oneof![Just(Power::On), Just(Power::Off)]
 }

@@ -151,7 +151,15 @@ fn is_as_wanted(intent: &Intent, domain: &Domain) -> bool {
             .disks
             .iter()
             .all(|device| intent.disks.contains(&device.disk));
-    let defined = description.cpus == intent.cpus && description.memory_bytes == intent.memory_bytes && same_disks;
+    let own_port = |port: &String| intent.ports.iter().any(|own| own.id == *port);
+    // A hypervisor that has no ports is not asked for them; one that has some has these and no others.
+    let same_ports = description
+        .ports
+        .iter()
+        .all(|device| intent.ports.contains(&device.port))
+        && domain.live_ports.iter().all(own_port);
+    let defined =
+        description.cpus == intent.cpus && description.memory_bytes == intent.memory_bytes && same_disks && same_ports;
     let attached = |wanted: usize, live: &[String], is_own: &dyn Fn(&String) -> bool| {
         live.len() == wanted && live.iter().all(is_own)
     };
