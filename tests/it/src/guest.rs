@@ -1,5 +1,6 @@
 //! A guest as its user sees it: what it says on its console, and what is typed there.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use symphony_api::Client;
@@ -12,11 +13,13 @@ const QUIET: Duration = Duration::from_secs(20);
 /// How much is told of what was heard when something is missing.
 const TOLD_BYTES_MAX: usize = 3_000;
 
+/// Counts the lines typed to all guests: a viewer is told first what was said to others.
+static LINES: AtomicU32 = AtomicU32::new(1);
+
 /// A viewer of a machine's console.
 pub struct Guest {
     console: Console,
     heard: String,
-    lines: u32,
 }
 
 impl Guest {
@@ -29,7 +32,6 @@ impl Guest {
         Self {
             console,
             heard: String::new(),
-            lines: 0,
         }
     }
 
@@ -58,8 +60,7 @@ impl Guest {
     /// # Panics
     /// When the guest does not answer.
     pub async fn run(&mut self, line: &str) -> String {
-        self.lines += 1;
-        let number = self.lines;
+        let number = LINES.fetch_add(1, Ordering::Relaxed);
         // What is typed is echoed, so the marks are not typed as they are printed.
         self.tell(&format!("echo beg$(({number}+0)).; {line}; echo end$(({number}+0))."))
             .await;

@@ -126,7 +126,7 @@ async fn a_disk_comes_and_goes(cloud: &Cloud) {
     let client = cloud.client();
     let (mut guest, mut other) = (Guest::attach(client, "web1").await, Guest::attach(client, "web1").await);
     assert_eq!(guest.run("hostname").await, "web1");
-    other.says("end1.").await;
+    other.says("\nweb1\r").await;
     let before = guest.run("cat /proc/partitions").await;
     assert!(before.contains("vdb"), "root and data are there: {before}");
     guest
@@ -204,7 +204,7 @@ async fn nothing_is_left(cloud: &Cloud, its: &[String], images: &[std::path::Pat
     assert!(server::processes(cloud.dir(), "dnsmasq").is_empty(), "no name server is left");
     let is_new = |path: &&std::path::PathBuf| {
         let within = |folder: &str| path.components().any(|part| part.as_os_str() == folder);
-        !images.contains(path) && !within("libvirt") && !within("redb")
+        !images.contains(path) && !within("libvirt") && !within("cache")
     };
     let left: Vec<_> = cloud.files_named(|_| true);
     let left: Vec<_> = left.iter().filter(is_new).collect();
