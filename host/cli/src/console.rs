@@ -12,6 +12,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use symphony_api::client::{Console, ConsoleEnd, ConsoleInput, ConsoleOutput, Said};
+use symphony_api::v1::{MachinePhase, Power};
 use symphony_api::{Client, ClientError, Code};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -111,13 +112,23 @@ async fn connect(client: &Client, machine: &str, patience: Duration) -> Result<C
         match client.console(machine).await {
             Err(error)
                 if matches!(error.code(), Some(Code::WrongPower | Code::NotReady))
-                    && Instant::now() + AGAIN < until =>
+                    && Instant::now() + AGAIN < until
+                    && !stays_off(client, machine).await =>
             {
                 tokio::time::sleep(AGAIN).await;
             }
             other => return other,
         }
     }
+}
+
+/// Whether a machine is off and nothing is about to start it: there is nothing to wait for.
+async fn stays_off(client: &Client, machine: &str) -> bool {
+    client.machine(machine).await.is_ok_and(|seen| {
+        let newest = seen.status.observed_generation == seen.meta.generation;
+        let over = matches!(seen.status.phase, MachinePhase::Stopped | MachinePhase::Failed);
+        seen.spec.power == Power::Off || newest && over
+    })
 }
 
 /// The terminal is its old self again when this returns.

@@ -3,10 +3,13 @@
 
 pub mod cloud;
 pub mod disk;
+pub mod guest;
+pub mod server;
 pub mod steady;
 pub mod wait;
 
 pub use cloud::{Cloud, Options};
+pub use guest::Guest;
 pub use steady::{NotYet, Steady};
 pub use symphony_lab as lab;
 pub use wait::{Patience, until};
