@@ -16,19 +16,29 @@ use crate::write::{TxnRecords as _, WriteError};
 use super::super::outcome::PassError;
 use super::super::{Context, TRIES, wait_for_change};
 
+/// Why a machine is not ready whose volumes or networks are not.
+const WAITING: &str = "waiting";
+
 /// It waits for something that it needs.
 pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &str) -> Result<(), PassError> {
     let message = format!("waits for {missing}");
     let change = |machine: &mut Machine| {
         machine.status.phase = MachinePhase::Preparing;
-        not_ready(machine, "waiting", &message);
+        not_ready(machine, WAITING, &message);
     };
     write(context, seen, change, false).await
 }
 
 /// Steps are about to be done. The phase is shown when it can be; the next look writes it anyway.
 pub(super) async fn begins(context: &Context, seen: &Machine, decision: &Decision) {
-    let change = |machine: &mut Machine| machine.status.phase = decision.phase;
+    let change = |machine: &mut Machine| {
+        machine.status.phase = decision.phase;
+        // What it waited for is there now.
+        let ready = machine.status.conditions.of("ready");
+        if ready.is_some_and(|ready| ready.reason == WAITING) {
+            not_ready(machine, "steps", "");
+        }
+    };
     if let Err(error) = write(context, seen, change, false).await {
         tracing::debug!(%error, "a phase was not shown");
     }
