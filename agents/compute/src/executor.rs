@@ -146,6 +146,15 @@ impl Machines {
         }
     }
 
+    /// Has libvirt find out what its QEMU can, in the background: else the first machine waits for that.
+    pub fn warm(&self) {
+        match self.kind {
+            Kind::Kvm => self.hypervisor.warm("kvm"),
+            Kind::Qemu => self.hypervisor.warm("qemu"),
+            Kind::Test => {}
+        }
+    }
+
     /// Does a step.
     ///
     /// # Errors

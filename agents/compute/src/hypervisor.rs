@@ -64,6 +64,19 @@ impl Hypervisor {
         Ok(Self { commands })
     }
 
+    /// Has libvirt try the QEMU for this type of domain, which takes it a second or more: the first who needs what it finds
+    /// would wait for it. What comes of it is of no interest here.
+    pub(crate) fn warm(&self, kind: &'static str) {
+        let command: Command = Box::new(move |link| {
+            let _ = link.run(|connect| {
+                let arch = Some(std::env::consts::ARCH);
+                connect.get_domain_capabilities(None, arch, None, Some(kind), 0)
+            });
+        });
+        // When much waits already, that warms it.
+        let _ = self.commands.try_send(command);
+    }
+
     /// Does something on the connection, which may be done twice: once more when libvirtd went away meanwhile.
     pub(crate) async fn read<T: Send + 'static>(
         &self,

@@ -77,8 +77,10 @@ impl ComputeExecutor {
             uri,
             hypervisor,
         };
+        let machines = Machines::open(options, disks)?.telling(notices);
+        machines.warm();
         Ok(Self {
-            machines: Arc::new(Machines::open(options, disks)?.telling(notices)),
+            machines: Arc::new(machines),
             compute,
             _libvirtd: libvirtd,
         })

@@ -8,6 +8,7 @@ mod cloud;
 mod create;
 mod durable;
 mod figure;
+mod machine;
 mod memory;
 mod place;
 mod report;
@@ -36,12 +37,13 @@ struct Arguments {
 
 /// All that can be measured, in the order in which it is.
 fn figures() -> impl Iterator<Item = &'static Figure> {
-    let all: [&'static [Figure]; 5] = [
+    let all: [&'static [Figure]; 6] = [
         &place::FIGURES,
         &memory::FIGURES,
         &create::FIGURES,
         &durable::FIGURES,
         &write::FIGURES,
+        &machine::FIGURES,
     ];
     all.into_iter().flatten()
 }
@@ -81,21 +83,29 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 #[tokio::main]
 async fn end_to_end(wanted: &Wanted, values: &mut Values) -> Result<(), Box<dyn Error>> {
     let mut ended = Vec::new();
-    let mut end = |mut cloud: Cloud| {
-        cloud.kill();
-        ended.push(cloud);
-    };
     if wanted.any(&memory::FIGURES) {
-        end(memory::measure(values).await?);
+        ended.push(killed(memory::measure(values).await?));
     }
     if wanted.any(&create::FIGURES) {
-        end(create::measure(values).await?);
+        ended.push(killed(create::measure(values).await?));
     }
     if wanted.any(&durable::FIGURES) {
-        end(durable::measure(values).await?);
+        ended.push(killed(durable::measure(values).await?));
     }
     if wanted.any(&write::FIGURES) {
-        end(write::measure(values).await?);
+        ended.push(killed(write::measure(values).await?));
+    }
+    if wanted.any(&machine::FIGURES) {
+        for mut cloud in machine::measure(wanted, values).await? {
+            // Killed, it would leave its machines running.
+            cloud.stop();
+            ended.push(cloud);
+        }
     }
     Ok(())
+}
+
+fn killed(mut cloud: Cloud) -> Cloud {
+    cloud.kill();
+    cloud
 }

@@ -9,7 +9,7 @@ use symphony_tests::{Cloud, Options};
 use crate::figure::{Aim, Figure, Values};
 
 /// What was needed only to start has been given back by then.
-const SETTLED: Duration = Duration::from_secs(3);
+pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 
 pub(crate) const FIGURES: [Figure; 2] = [
     Figure {
@@ -45,7 +45,7 @@ pub(crate) async fn measure(values: &mut Values) -> Result<Cloud, Box<dyn Error>
         "manager.rss_mib",
         resident_mib(Path::new(&format!("/proc/{}", cloud.pid())))?,
     );
-    let agents = children(cloud.pid())?.into_iter().map(|process| resident_mib(&process));
+    let agents = agents(cloud.pid())?.into_iter().map(|process| resident_mib(&process));
     let agents = agents.collect::<Result<Vec<_>, _>>()?;
     if agents.len() != 3 {
         return Err(format!("the cloud has {} child processes, not 3 agents", agents.len()).into());
@@ -54,8 +54,8 @@ pub(crate) async fn measure(values: &mut Values) -> Result<Cloud, Box<dyn Error>
     Ok(cloud)
 }
 
-/// The processes whose parent this is, in `/proc`.
-fn children(parent: u32) -> Result<Vec<std::path::PathBuf>, Box<dyn Error>> {
+/// The agents of a `symphony dev`: the processes whose parent it is, in `/proc`.
+pub(crate) fn agents(parent: u32) -> Result<Vec<std::path::PathBuf>, Box<dyn Error>> {
     let is_child = |process: &std::path::PathBuf| {
         // Processes come and go; who is gone is no child.
         field(process, "PPid:").ok() == Some(u64::from(parent))
@@ -69,7 +69,7 @@ fn children(parent: u32) -> Result<Vec<std::path::PathBuf>, Box<dyn Error>> {
         .collect())
 }
 
-fn resident_mib(process: &Path) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn resident_mib(process: &Path) -> Result<f64, Box<dyn Error>> {
     Ok(field(process, "VmRSS:")? as f64 / 1024.0)
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 
 /// Sets up, builds, measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    setup::run()?;
+    setup::run(setup::Need::Machines)?;
     plugins::run(&plugins::Arguments::default())?;
     eprintln!("building in release mode …");
     process::run(&mut process::cargo(&[

@@ -1,13 +1,15 @@
 //! `cargo xtask demo`: the main job, for real, in a minute: an image, volumes from it, why they went where they went,
-//! another policy while everything runs, and back.
+//! another policy while everything runs, and back; at the end a virtual machine.
 
 mod cloud;
 mod disk;
+mod machine;
 
 use std::error::Error;
 use std::path::PathBuf;
 
-use crate::{plugins, process, setup};
+use crate::setup::{self, Need};
+use crate::{plugins, process};
 
 use cloud::Cloud;
 
@@ -27,7 +29,7 @@ pub(crate) struct Arguments {
 
 /// Sets up, builds, and takes the tour.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    setup::run()?;
+    setup::run(Need::Building)?;
     plugins::run(&plugins::Arguments::default())?;
     eprintln!("building symphony …");
     process::run(&mut process::cargo(&[
@@ -39,15 +41,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         "symphony-node",
     ]))?;
     let mut cloud = Cloud::start(arguments.nodes)?;
-    let toured = tour(&cloud, arguments);
-    if let Err(error) = toured {
-        cloud.show_log();
-        return Err(error);
-    }
+    let toured = tour(&cloud, arguments).and_then(|()| machine::tour(&cloud));
+    let has_machines = match toured {
+        Ok(has_machines) => has_machines,
+        Err(error) => {
+            cloud.show_log();
+            return Err(error);
+        }
+    };
     if arguments.once {
+        cloud.say("The end: machines, networks and nodes are taken down, and nothing of them stays.");
         return cloud.stop();
     }
-    what_next(&cloud);
+    what_next(&cloud, has_machines);
     cloud.stay()
 }
 
@@ -98,15 +104,17 @@ fn tour(cloud: &Cloud, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     cloud.say(
         "What fits nowhere is not lost: it says why, waits, and is placed as soon as there is room (exit code 5):",
     );
-    cloud.symphony_failing(5, &["volume", "create", "huge", "--size", "10TiB", "--timeout", "5s"])?;
-    cloud.symphony(&["events"])
+    cloud.symphony_failing(5, &["volume", "create", "huge", "--size", "10TiB", "--timeout", "5s"])
 }
 
-fn what_next(cloud: &Cloud) {
+fn what_next(cloud: &Cloud, has_machines: bool) {
     let config = cloud.dir().join("client.toml");
     cloud.say("The cloud is up. Try, in another terminal:");
     println!("  export SYMPHONY_CONFIG={}", config.display());
     println!("  export PATH={}:$PATH", process::target_dir().join("debug").display());
+    if has_machines {
+        machine::what_next();
+    }
     println!("  symphony volume create mine --size 1GiB --image tiny && symphony explain volume mine");
     println!(
         "  symphony node cordon node-3 && symphony volume create other --size 1GiB && symphony node uncordon node-3"

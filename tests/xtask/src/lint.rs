@@ -6,7 +6,7 @@ use crate::{plugins, process, setup};
 
 /// Checks everything; the first complaint ends it.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
-    setup::run()?;
+    setup::run(setup::Need::Building)?;
     process::run(&mut process::cargo(&["fmt", "--all", "--", "--check"]))?;
     plugins::run(&plugins::Arguments::default())?;
     process::run(&mut process::cargo(&[

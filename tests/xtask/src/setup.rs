@@ -11,17 +11,18 @@ use std::process::Command;
 
 use crate::process;
 
+pub(crate) use packages::Need;
 use packages::{NEEDED, Package, Suite};
 
 /// The target that components are compiled for.
 const TARGET: &str = symphony_plugin_build::TARGET;
 
-/// Makes sure that everything is there.
-pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+/// Makes sure that everything is there. What is not to be had here and not needed for this is only said.
+pub(crate) fn run(need: Need) -> Result<(), Box<dyn Error>> {
     wasm_target()?;
-    install()?;
+    install(need)?;
     // Each says itself what is not to be had here; the rest goes on.
-    if symphony_lab::Abilities::here().machines() {
+    if need == Need::Machines && symphony_lab::Abilities::here().machines() {
         let _ = symphony_lab::Abilities::here().networks();
     }
     Ok(())
@@ -38,7 +39,7 @@ fn wasm_target() -> Result<(), Box<dyn Error>> {
     })
 }
 
-fn install() -> Result<(), Box<dyn Error>> {
+fn install(need: Need) -> Result<(), Box<dyn Error>> {
     let missing: Vec<&Package> = NEEDED.iter().filter(|package| package.is_missing()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -51,6 +52,10 @@ fn install() -> Result<(), Box<dyn Error>> {
     let line = steps.join(" && ");
     let is_root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
     if !is_root || !process::is_installed("apt-get") {
+        if missing.iter().all(|package| package.need > need) {
+            eprintln!("!!! THIS IS MISSING FOR MACHINES; for them run this as root, then try again:\n  {line}");
+            return Ok(());
+        }
         return Err(format!("run this as root, then try again:\n  {line}").into());
     }
     let _quiet = quiet::Quiet::please()?;

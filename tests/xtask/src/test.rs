@@ -6,7 +6,7 @@ use crate::{demo, guests, lint, plugins, process, setup};
 
 /// Sets up, builds, lints, tests, and ends with the demonstration.
 pub(crate) fn run(only_tests: bool) -> Result<(), Box<dyn Error>> {
-    setup::run()?;
+    setup::run(setup::Need::Machines)?;
     plugins::run(&plugins::Arguments {
         guests: true,
         offline: false,

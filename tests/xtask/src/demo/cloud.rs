@@ -90,7 +90,22 @@ impl Cloud {
         .into())
     }
 
-    fn command(&self) -> Command {
+    /// What a command answers as JSON; nothing is shown.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Result<serde_json::Value, Box<dyn Error>> {
+        let answer = process::output(self.command().args(arguments).args(["-o", "json"]))?;
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    /// Runs another program, as somebody on the node would.
+    #[expect(clippy::unused_self, reason = "it is the cloud's tour that runs it")]
+    pub(crate) fn shell(&self, command: &mut Command) -> Result<(), Box<dyn Error>> {
+        println!("$ {}", process::line(command));
+        std::io::stdout().flush()?;
+        process::run(command)
+    }
+
+    /// `symphony`, as this cloud's client.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.env("SYMPHONY_CONFIG", self.dir.join("client.toml"));
         command

@@ -12,7 +12,17 @@ pub(super) struct Package {
     pub(super) name: &'static str,
     pub(super) suite: Suite,
     pub(super) proof: Proof,
+    pub(super) need: Need,
     pub(super) what_for: &'static str,
+}
+
+/// What a package is needed for, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// To build symphony, and to run it without machines.
+    Building,
+    /// For machines, their networks, and the tests of both.
+    Machines,
 }
 
 /// Where a package comes from.
@@ -62,6 +72,7 @@ const fn plain(name: &'static str, program: &'static str, what_for: &'static str
         name,
         suite: Suite::Plain,
         proof: Proof::Program(program),
+        need: Need::Machines,
         what_for,
     }
 }
@@ -71,17 +82,25 @@ const fn newer(name: &'static str, proof: Proof, what_for: &'static str) -> Pack
         name,
         suite: Suite::Backports,
         proof,
+        need: Need::Machines,
         what_for,
     }
 }
 
+const fn building(package: Package) -> Package {
+    Package {
+        need: Need::Building,
+        ..package
+    }
+}
+
 /// All of them.
-pub(super) const NEEDED: [Package; 19] = [
-    newer(
+pub(super) const NEEDED: [Package; 20] = [
+    building(newer(
         "qemu-utils",
         Proof::Program("qemu-img"),
         "images are checked and written with it",
-    ),
+    )),
     newer(
         "qemu-system-x86",
         Proof::Program("qemu-system-x86_64"),
@@ -102,21 +121,26 @@ pub(super) const NEEDED: [Package; 19] = [
         Proof::Program("virsh"),
         "tests look at machines from outside with it",
     ),
-    newer(
+    building(newer(
         "libvirt-dev",
         Proof::Library("pkgconfig/libvirt.pc"),
         "the compute agent is linked with it",
-    ),
-    plain(
+    )),
+    building(plain(
         "pkg-config",
         "pkg-config",
         "the compute agent's build finds libvirt with it",
-    ),
+    )),
     plain("nftables", "nft", "networks are filtered with it"),
     plain("dnsmasq-base", "dnsmasq", "networks give addresses and names with it"),
     plain("iproute2", "ip", "networks are made with it"),
     plain("util-linux", "unshare", "nodes on one kernel are kept apart with it"),
-    plain("binutils", "as", "the tiny disk is assembled with it"),
+    plain(
+        "iputils-ping",
+        "ping",
+        "the demonstration asks a machine whether it is there with it",
+    ),
+    building(plain("binutils", "as", "the tiny disk is assembled with it")),
     plain(
         "xfsprogs",
         "mkfs.xfs",
@@ -133,6 +157,7 @@ pub(super) const NEEDED: [Package; 19] = [
         name: "syslinux-common",
         suite: Suite::Plain,
         proof: Proof::Library("syslinux/mbr/mbr.bin"),
+        need: Need::Machines,
         what_for: "the Linux disk's first sector comes from it",
     },
     plain("e2fsprogs", "mke2fs", "the Linux disk's root partition is made with it"),

@@ -17,6 +17,9 @@ use super::super::outcome::PassError;
 use super::super::{Context, TRIES, wait_for_change};
 use super::Missing;
 
+/// Why a machine is not ready whose volumes or networks are not.
+const WAITING: &str = "waiting";
+
 /// It waits for something that it needs.
 pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &Missing) -> Result<(), PassError> {
     let message = format!("waits for {}", missing.what);
@@ -25,14 +28,21 @@ pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &Missi
         if life::may_follow(machine.status.phase, MachinePhase::Preparing) {
             machine.status.phase = MachinePhase::Preparing;
         }
-        not_ready(machine, "waiting", &message);
+        not_ready(machine, WAITING, &message);
     };
     write(context, seen, change, false).await
 }
 
 /// Steps are about to be done. The phase is shown when it can be; the next look writes it anyway.
 pub(super) async fn begins(context: &Context, seen: &Machine, decision: &Decision) {
-    let change = |machine: &mut Machine| machine.status.phase = decision.phase;
+    let change = |machine: &mut Machine| {
+        machine.status.phase = decision.phase;
+        // What it waited for is there now.
+        let ready = machine.status.conditions.of("ready");
+        if ready.is_some_and(|ready| ready.reason == WAITING) {
+            not_ready(machine, "steps", "");
+        }
+    };
     if let Err(error) = write(context, seen, change, false).await {
         tracing::debug!(%error, "a phase was not shown");
     }
