@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use symphony_core::id::NetworkId;
 use symphony_core::plan::network::{Fact, FoundNetwork, NetworkFact, PORTS_MAX, Probe, Step};
 use tokio::sync::Mutex;
 
@@ -132,6 +133,8 @@ impl Networks {
         for object in entries
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
+            // Whatever else lies there is not ours to remove.
+            .filter(|name| name.parse::<NetworkId>().is_ok())
         {
             match self.run(&Step::Remove { object }).await {
                 Ok(()) => count += 1,

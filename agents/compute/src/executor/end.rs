@@ -24,14 +24,14 @@ impl Machines {
         let until = Instant::now() + patience;
         let mut left = Vec::new();
         for object in &machines {
-            match self.see(object).await?.map(|seen| seen.state) {
-                Some(RunState::Running) => {
-                    self.note(object, |noted| Noted { ordered: true, ..noted }).await?;
+            match self.asked_to_end(object).await {
+                Ok(true) => left.push(object.clone()),
+                // It ended by itself, or went away, while it was looked at.
+                Ok(false) | Err(Error::Unknown) => {}
+                Err(error) => {
+                    tracing::warn!(machine = %object, error = &error as &dyn std::error::Error, "it will be cut off");
                     left.push(object.clone());
                 }
-                // A guest that stands still hears no button.
-                Some(RunState::Paused) => self.destroy(object).await?,
-                Some(RunState::Off(_)) | None => {}
             }
         }
         let mut pressed: Option<Instant> = None;
@@ -46,7 +46,8 @@ impl Machines {
             }
             let mut still = Vec::with_capacity(left.len());
             for object in left {
-                if self.is_active(&object).await? {
+                // Of one that can't be asked for nobody knows that it is off.
+                if self.is_active(&object).await.unwrap_or(true) {
                     still.push(object);
                 }
             }
@@ -61,13 +62,25 @@ impl Machines {
             failed = self.destroy(object).await.err().or(failed);
         }
         for object in &machines {
-            failed = self
-                .note(object, |noted| Noted { boots: 0, ..noted })
-                .await
-                .err()
-                .or(failed);
+            match self.note(object, |noted| Noted { boots: 0, ..noted }).await {
+                Ok(()) | Err(Error::Unknown) => {}
+                Err(error) => failed = Some(error),
+            }
         }
         failed.map_or(Ok(machines.len()), Err)
+    }
+
+    /// Tells a machine that its end is wanted; whether it still has to go.
+    async fn asked_to_end(&self, object: &str) -> Result<bool, Error> {
+        match self.see(object).await?.map(|seen| seen.state) {
+            Some(RunState::Running) => {
+                self.note(object, |noted| Noted { ordered: true, ..noted }).await?;
+                Ok(true)
+            }
+            // A guest that stands still hears no button.
+            Some(RunState::Paused) => self.destroy(object).await.map(|()| false),
+            Some(RunState::Off(_)) | None => Ok(false),
+        }
     }
 
     /// The machines that run, or stand still, and have their files here: another agent's may be known to the same libvirt.
