@@ -271,9 +271,19 @@ fn surroundings(
     avoid.extend(neighbours.shun(machine));
     let mut near = BTreeSet::new();
     for name in &wishes.near {
-        // One that is gone is no reason to wait for ever.
-        if state.machines.contains_key(&(project.clone(), name.clone())) {
-            near.insert(node_of(name)?);
+        let other = state.machines.get(&(project.clone(), name.clone()));
+        // One that is gone, or going, is no reason to wait; and of two that want to be near each other the older is first.
+        let other = other
+            .map(|other| &other.value)
+            .filter(|other| !other.meta.is_deleting());
+        let Some(other) = other.filter(|other| other.meta.id != machine.meta.id) else {
+            continue;
+        };
+        let is_mutual = other.spec.wishes.near.contains(&machine.meta.name);
+        match &other.placement {
+            Some(placement) => drop(near.insert(placement.node.clone())),
+            None if is_mutual && machine.meta.id < other.meta.id => {}
+            None => return None,
         }
     }
     Some(Surroundings {

@@ -3,6 +3,7 @@
 use symphony_api::convert;
 use symphony_api::v1::Part;
 use symphony_core::machine::{Attachment, Machine, MachinePhase, Port};
+use symphony_core::network::rate::Rate;
 use symphony_core::quantity::Bytes;
 use symphony_core::volume::Volume;
 use symphony_store::Store;
@@ -84,7 +85,9 @@ fn details(volume: &Volume) -> String {
 fn of_port(port: &Port, state: &str) -> Part {
     let mut detail = format!("{} {}", port.address, port.mac);
     if let Some(bits) = port.rate_bits {
-        detail.push_str(&format!(", at most {bits} bits per second"));
+        let rate = format!("{bits}bit");
+        let rate = rate.parse::<Rate>().map_or(rate, |rate| rate.to_string());
+        detail.push_str(&format!(", at most {rate} per second"));
     }
     if !port.allow.is_empty() {
         let rules: Vec<String> = port.allow.iter().map(ToString::to_string).collect();
