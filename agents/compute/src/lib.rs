@@ -20,5 +20,5 @@ pub use executor::{Disks, Error, Machines, Options};
 pub use hypervisor::Error as HypervisorError;
 pub use libvirtd::{Error as LibvirtdError, Libvirtd};
 pub use seed::Error as SeedError;
-pub use service::{ComputeExecutor, ServiceError, is_root, kvm};
+pub use service::{ComputeExecutor, ServiceError, has_machines, is_root, kvm};
 pub use viewers::{HISTORY_BYTES_MAX, routes};

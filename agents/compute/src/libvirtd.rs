@@ -15,7 +15,8 @@ use crate::short;
 
 /// What the processes are found by.
 const MARK: &str = "symphony-libvirtd";
-const UP: Duration = Duration::from_secs(30);
+/// A node that comes up is busy with everything else too.
+const UP: Duration = Duration::from_secs(90);
 const DOWN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -71,7 +72,7 @@ pub struct Libvirtd {
 }
 
 impl Libvirtd {
-    /// The one of this folder: adopted when it runs already, else started. Blocks until it answers, at most 30 s. Needs root.
+    /// The one of this folder: adopted when it runs already, else started. Blocks until it answers, at most 90 s. Needs root.
     ///
     /// # Errors
     /// When it can't be started or does not come up.
@@ -105,7 +106,7 @@ impl Libvirtd {
         }))
     }
 
-    /// Waits until it answers, at most 30 s.
+    /// Waits until it answers, at most 90 s.
     ///
     /// # Errors
     /// When it does not.

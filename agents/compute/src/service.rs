@@ -50,6 +50,13 @@ pub struct ComputeExecutor {
     _libvirtd: Option<Libvirtd>,
 }
 
+/// Whether the node of this folder has machines.
+#[must_use]
+pub fn has_machines(config: &Config) -> bool {
+    let folder = std::fs::read_dir(config.folder.join(MACHINES));
+    folder.is_ok_and(|mut entries| entries.next().is_some())
+}
+
 impl ComputeExecutor {
     /// Opens the folder of the configuration and finds libvirt, or starts a private one. Blocks meanwhile. Machines that
     /// end are told to `notices`.

@@ -11,7 +11,7 @@ use symphony_core::plan::machine::Hypervisor;
 use tokio::process::Command;
 
 /// How long one try may take, on a node that is very busy.
-const TRY: Duration = Duration::from_secs(30);
+const TRY: Duration = Duration::from_secs(60);
 
 /// Something that a role needs and that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

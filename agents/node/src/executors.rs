@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use symphony_agent::config::Config;
 use symphony_agent::{Executor, Jail, NoticeSink};
-use symphony_compute::{ComputeExecutor, Disks, ServiceError};
+use symphony_compute::{ComputeExecutor, Disks, ServiceError, has_machines};
 use symphony_core::node::Role;
 use symphony_image::{ImageExecutor, StoreError};
 use symphony_network::{NetworkError, NetworkExecutor};
@@ -79,6 +79,8 @@ pub(crate) async fn open(config: &mut Config, notices: &NoticeSink) -> Result<Ve
                     Ok(executor) => Arc::new(executor),
                     // A person must mend the file; the others may pass, but not while this agent runs.
                     Err(error @ ServiceError::Memory(_)) => return Err(error.into()),
+                    // Whoever keeps the agent running starts it again, until the machines are looked after.
+                    Err(error) if has_machines(config) => return Err(error.into()),
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;
                         tracing::error!(error, "no machines on this node until its agent is started again");
