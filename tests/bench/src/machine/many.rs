@@ -62,7 +62,7 @@ fn simulate(config: &Path) -> Result<(), Box<dyn Error>> {
     let compute = toml::toml! {
         uri = "test:///default"
         hypervisor = "test"
-        cpu_overcommit_percent = 10_000
+        cpu_overcommit_percent = 6_400
         memory = "16GiB"
     };
     table.insert("compute".to_owned(), compute.into());
