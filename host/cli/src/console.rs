@@ -262,6 +262,8 @@ mod tests {
         let (listener, client) = manager().await;
         let serving = tokio::spawn(async move {
             refuse(listener.accept().await.unwrap().0).await;
+            // Whether it stays off: who can't say so is waited for.
+            refuse(listener.accept().await.unwrap().0).await;
             serve(listener.accept().await.unwrap().0, 1000).await;
         });
         let patience = Duration::from_secs(60);

@@ -46,7 +46,11 @@ impl Guest {
                 let rest = self.heard.split_off(at + wanted.len());
                 return std::mem::replace(&mut self.heard, rest);
             }
-            assert!(Instant::now() < until, "the guest never said {wanted:?}: {}", self.told());
+            assert!(
+                Instant::now() < until,
+                "the guest never said {wanted:?}: {}",
+                self.told()
+            );
             match self.piece().await {
                 Some(Said::Bytes(bytes)) => self.heard.push_str(&String::from_utf8_lossy(&bytes)),
                 Some(Said::Ended(end)) => panic!("the console ended ({end:?}) before {wanted:?}: {}", self.told()),

@@ -10,9 +10,9 @@ mod system {
     mod licences;
     mod machine_crash;
     mod machines;
+    mod machines_apart;
     mod machines_life;
     mod machines_refused;
-    mod machines_apart;
     mod machines_story;
     mod story;
     mod swap;

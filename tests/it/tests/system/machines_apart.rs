@@ -18,21 +18,37 @@ async fn nobody_is_heard_where_they_do_not_belong() {
     linux(&cloud, "");
     linux(&cloud, "--project lab");
     for project in ["default", "lab"] {
-        done(&cloud, &format!("network create net1 --subnet 10.9.0.0/24 --project {project}"));
+        done(
+            &cloud,
+            &format!("network create net1 --subnet 10.9.0.0/24 --project {project}"),
+        );
     }
-    done(&cloud, "machine create red --image linux --memory 128MiB --network net1 --no-wait");
+    done(
+        &cloud,
+        "machine create red --image linux --memory 128MiB --network net1 --no-wait",
+    );
     done(
         &cloud,
         "machine create liar --image linux --memory 128MiB --network net1 --allow tcp:80 --no-wait",
     );
-    done(&cloud, "machine create blue --image linux --memory 128MiB --network net1 --project lab --no-wait");
+    done(
+        &cloud,
+        "machine create blue --image linux --memory 128MiB --network net1 --project lab --no-wait",
+    );
     logged(&cloud, "red", "address=10.9.0.2").await;
     logged(&cloud, "liar", "address=10.9.0.3").await;
     let red = Segment::of("node-1", &network_id(&cloud, "net1"));
     let blue = Segment::of("node-1", &network_id(&cloud, "net1 --project lab"));
     assert_eq!(red.http("10.9.0.2", 80).as_deref(), Some("red"));
-    assert_eq!(blue.http("10.9.0.2", 80).as_deref(), Some("blue"), "the same address, another machine");
-    assert!(blue.pings_in_vain("10.9.0.3") && red.pings("10.9.0.2"), "what is in one net only");
+    assert_eq!(
+        blue.http("10.9.0.2", 80).as_deref(),
+        Some("blue"),
+        "the same address, another machine"
+    );
+    assert!(
+        blue.pings_in_vain("10.9.0.3") && red.pings("10.9.0.2"),
+        "what is in one net only"
+    );
     let clients = [("default", "red"), ("default", "liar"), ("lab", "blue")];
     let [mut red, mut liar, mut blue] = guests(&cloud, clients).await;
 
@@ -53,19 +69,30 @@ async fn guests<const N: usize>(cloud: &Cloud, of: [(&str, &str); N]) -> [Guest;
         assert_eq!(guest.run("hostname").await, name);
         guests.push(guest);
     }
-    guests.try_into().unwrap_or_else(|_| panic!("as many as were asked for"))
+    guests
+        .try_into()
+        .unwrap_or_else(|_| panic!("as many as were asked for"))
 }
 
 /// Whether a guest gets an answer to a ping; one try of a second.
 async fn reaches(guest: &mut Guest, address: &str) -> bool {
-    let said = guest.run(&format!("ping -c 1 -W 1 {address} >/dev/null 2>&1 && echo reached || echo deaf")).await;
+    let said = guest
+        .run(&format!(
+            "ping -c 1 -W 1 {address} >/dev/null 2>&1 && echo reached || echo deaf"
+        ))
+        .await;
     assert!(said == "reached" || said == "deaf", "{said}");
     said == "reached"
 }
 
 /// What a guest gets by HTTP.
 async fn gets(guest: &mut Guest, address: &str, port: u16) -> String {
-    guest.run(&format!("wget -T 1 -q -O - http://{address}:{port}/ || echo nothing")).await
+    let said = guest
+        .run(&format!(
+            "(printf 'GET / HTTP/1.0\\r\\n\\r\\n'; sleep 1) | nc -w 2 {address} {port} | grep -v : || echo nothing"
+        ))
+        .await;
+    said.lines().last().unwrap_or_default().trim().to_owned()
 }
 
 /// Only one of the two has rules: HTTP comes in there, and nothing else; what it asks for itself is answered.
@@ -91,21 +118,32 @@ async fn a_liar_is_not_heard(red: &mut Guest, liar: &mut Guest, mac: &str) {
     liar.run("ip addr del 10.9.0.99/24 dev eth0").await;
 
     // The neighbour's own address: it keeps it, and nobody else is answered as it.
-    liar.run("ip addr add 10.9.0.1/24 dev eth0; arping -c 2 -w 2 -U -I eth0 10.9.0.1 >/dev/null 2>&1").await;
-    red.run("ip neigh flush dev eth0; ping -c 1 -W 1 10.9.0.1 >/dev/null 2>&1").await;
+    liar.run("ip addr add 10.9.0.1/24 dev eth0; arping -c 2 -w 2 -U -I eth0 10.9.0.1 >/dev/null 2>&1")
+        .await;
+    red.run("ip neigh flush dev eth0; ping -c 1 -W 1 10.9.0.1 >/dev/null 2>&1")
+        .await;
     let known = red.run("ip neigh").await;
-    assert!(known.contains("10.9.0.1 ") && !known.contains(mac), "the gateway is who it was: {known}");
+    assert!(
+        known.contains("10.9.0.1 ") && !known.contains(mac),
+        "the gateway is who it was: {known}"
+    );
     liar.run("ip addr del 10.9.0.1/24 dev eth0").await;
 
     // Another MAC.
     let other = "52:54:00:ff:ff:ff";
-    liar.run(&format!("ip link set eth0 down; ip link set eth0 address {other}; ip link set eth0 up")).await;
+    liar.run(&format!(
+        "ip link set eth0 down; ip link set eth0 address {other}; ip link set eth0 up"
+    ))
+    .await;
     assert!(liar.run("ip link show eth0").await.contains(other), "it did change it");
     liar.run("ip addr replace 10.9.0.3/24 dev eth0").await;
     let before = red.run(COUNT).await;
     liar.run("ping -c 2 -W 1 10.9.0.2 >/dev/null 2>&1").await;
     assert_eq!(red.run(COUNT).await, before, "nothing was heard of {other}");
-    liar.run(&format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up")).await;
+    liar.run(&format!(
+        "ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up"
+    ))
+    .await;
     liar.run("ip addr replace 10.9.0.3/24 dev eth0").await;
     assert!(reaches(liar, "10.9.0.2").await, "as itself it is heard again");
 }

@@ -75,17 +75,35 @@ async fn a_dry_run_shows_everything_and_stores_nothing(cloud: &Cloud) {
 
 async fn machines_go_where_they_may(cloud: &Cloud) {
     let tiny = "--image tiny --memory 16MiB";
-    done(cloud, &format!("machine create one {tiny} --require zone=b --network small"));
-    done(cloud, &format!("machine create two {tiny} --prefer zone=b --restart never"));
-    done(cloud, &format!("machine create three {tiny} --apart-from one --volume data=4MiB"));
+    done(
+        cloud,
+        &format!("machine create one {tiny} --require zone=b --network small"),
+    );
+    done(
+        cloud,
+        &format!("machine create two {tiny} --prefer zone=b --restart never"),
+    );
+    done(
+        cloud,
+        &format!("machine create three {tiny} --apart-from one --volume data=4MiB"),
+    );
     for (name, node) in [("one", "node-2"), ("two", "node-2"), ("three", "node-1")] {
         assert_eq!(machine(cloud, name).node(), Some(node), "{name}");
         logged(cloud, name, "boots=1").await;
     }
-    let shown = done(cloud, &format!("machine create near {tiny} --near three --prefer zone=b --dry-run"));
-    assert!(shown.contains("near would go to node-1"), "what is hard goes before what is soft: {shown}");
+    let shown = done(
+        cloud,
+        &format!("machine create near {tiny} --near three --prefer zone=b --dry-run"),
+    );
+    assert!(
+        shown.contains("near would go to node-1"),
+        "what is hard goes before what is soft: {shown}"
+    );
     let why = done(cloud, "explain machine one");
-    assert!(why.contains("machine one is on node-2") && why.contains("removed"), "{why}");
+    assert!(
+        why.contains("machine one is on node-2") && why.contains("removed"),
+        "{why}"
+    );
     refused(
         cloud,
         &format!("machine create nowhere {tiny} --require zone=z --dry-run"),
@@ -98,16 +116,36 @@ async fn machines_go_where_they_may(cloud: &Cloud) {
         5,
         &["node-1", "node-2"],
     );
-    refused(cloud, &format!("machine create nowhere {tiny} --apart-from nobody"), 3, &["nobody"]);
+    refused(
+        cloud,
+        &format!("machine create nowhere {tiny} --apart-from nobody"),
+        3,
+        &["nobody"],
+    );
 }
 
 async fn bad_machines_are_refused(cloud: &Cloud) {
     let big = cloud.dir().join("big-data");
     fs::write(&big, vec![b'#'; 10 << 20]).unwrap();
     refused(cloud, "machine create bad --image tiny --cpus 0", 2, &["--cpus", "0"]);
-    refused(cloud, "machine create bad --image tiny --cpus 100000", 2, &["--cpus", "512"]);
-    refused(cloud, "machine create bad --image tiny --memory 64TiB", 2, &["--memory", "16TiB"]);
-    refused(cloud, "machine create bad --image tiny --memory 1MiB", 2, &["--memory", "16MiB"]);
+    refused(
+        cloud,
+        "machine create bad --image tiny --cpus 100000",
+        2,
+        &["--cpus", "512"],
+    );
+    refused(
+        cloud,
+        "machine create bad --image tiny --memory 64TiB",
+        2,
+        &["--memory", "16TiB"],
+    );
+    refused(
+        cloud,
+        "machine create bad --image tiny --memory 1MiB",
+        2,
+        &["--memory", "16MiB"],
+    );
     refused(
         cloud,
         &format!("machine create bad --image tiny --user-data {}", big.display()),
@@ -119,10 +157,34 @@ async fn bad_machines_are_refused(cloud: &Cloud) {
     refused(cloud, "machine create bad --image nope", 3, &["nope"]);
     refused(cloud, "machine create bad --image tiny --network nope", 3, &["nope"]);
     refused(cloud, "machine create bad --image tiny --volume nope", 3, &["nope"]);
-    refused(cloud, "machine resize three --cpus 2", 4, &["three", "machine stop three"]);
+    refused(
+        cloud,
+        "machine resize three --cpus 2",
+        4,
+        &["three", "machine stop three"],
+    );
     done(cloud, "machine stop two");
     refused(cloud, "machine console two", 4, &["two", "off", "machine start two"]);
     refused(cloud, "machine reboot two", 4, &["two"]);
+    done(cloud, "machine resize two --memory 32MiB --cpus 2");
+    done(cloud, "machine start two");
+    logged(cloud, "two", "boots=2").await;
+    let nodes = cloud.client().all_nodes(None).await.unwrap();
+    let claimed = nodes.iter().filter_map(|node| node.status.compute.as_ref());
+    let claimed: (u64, u64) = claimed.fold((0, 0), |(cpus, bytes), compute| {
+        (cpus + compute.cpus_claimed, bytes + compute.memory_claimed_bytes)
+    });
+    assert_eq!(
+        claimed,
+        (1 + 2 + 1, (16 + 32 + 16) << 20),
+        "claimed is what they have now"
+    );
+    refused(
+        cloud,
+        "machine resize two --memory 64MiB",
+        4,
+        &["two", "machine stop two"],
+    );
     refused(cloud, "machine console nobody", 3, &["nobody"]);
     // The same by other clients than ours: the manager checks on its own.
     let client = cloud.client();
@@ -148,7 +210,12 @@ async fn bad_parts_are_refused(cloud: &Cloud) {
         &["text", "512"],
     );
     done(cloud, "volume create free --size 4MiB");
-    refused(cloud, "machine attach one --volume three-data", 4, &["three-data", "three"]);
+    refused(
+        cloud,
+        "machine attach one --volume three-data",
+        4,
+        &["three-data", "three"],
+    );
     refused(
         cloud,
         "machine create bad --image tiny --volume three-data",
@@ -156,18 +223,28 @@ async fn bad_parts_are_refused(cloud: &Cloud) {
         &["three-data", "three"],
     );
     refused(cloud, "volume delete three-data", 4, &["three"]);
-    refused(cloud, "machine detach three --volume three-root", 4, &["three-root", "boot"]);
+    refused(
+        cloud,
+        "machine detach three --volume three-root",
+        4,
+        &["three-root", "boot"],
+    );
     refused(cloud, "machine detach three --volume free", 3, &["free"]);
     refused(
         cloud,
         "machine create bad --image tiny --network small",
         4,
-        &["small", "full", "another network"],
+        &["small", "given out", "another network"],
     );
     refused(cloud, "network delete small", 4, &["small", "one"]);
     for subnet in ["10.8.0.0/16", "10.8.0.0/30", "10.8.0.2/31"] {
         let code = if subnet.ends_with("31") { 2 } else { 4 };
-        refused(cloud, &format!("network create other --subnet {subnet}"), code, &[subnet]);
+        refused(
+            cloud,
+            &format!("network create other --subnet {subnet}"),
+            code,
+            &[subnet],
+        );
     }
     done(cloud, "network create other --subnet 10.8.0.4/30");
     refused(
@@ -180,10 +257,35 @@ async fn bad_parts_are_refused(cloud: &Cloud) {
 }
 
 async fn too_large_fits_nowhere(cloud: &Cloud) {
-    refused(cloud, "machine create large --image tiny --memory 15TiB", 5, &["no node takes", "node-1", "memory", "15TiB"]);
-    let (_, out, _) = cloud.symphony(&["machine", "list"]);
-    assert!(out.contains("Unplaceable"), "{out}");
-    done(cloud, "machine delete large --volumes delete");
-    refused(cloud, "machine create large --image tiny --cpus 500", 5, &["no node takes", "cpu"]);
+    for (size, word) in [("--memory 15TiB", "15TiB"), ("--memory 16MiB --cpus 500", "500")] {
+        refused(
+            cloud,
+            &format!("machine create large --image tiny {size}"),
+            5,
+            &["the largest node", word],
+        );
+    }
+    // What some node could have, if it had nothing else, is kept and waits.
+    let nodes = cloud.client().all_nodes(None).await.unwrap();
+    let all = nodes.iter().filter_map(|node| node.status.compute.as_ref());
+    let most = all.map(|compute| compute.memory_bytes >> 20).max().unwrap();
+    refused(
+        cloud,
+        &format!("machine create large --image tiny --memory {most}MiB"),
+        5,
+        &[
+            "no node takes machine large",
+            "node-1",
+            "node-2",
+            "memory",
+            "machine delete large",
+        ],
+    );
+    assert!(done(cloud, "machine list").contains("Unplaceable"));
+    let why = done(cloud, "explain machine large");
+    assert!(
+        why.contains("no node takes machine large") && why.contains("memory"),
+        "{why}"
+    );
     done(cloud, "machine delete large --volumes delete");
 }

@@ -99,7 +99,10 @@ async fn a_machine_boots_serves_keeps_its_data_and_leaves_nothing() {
     let its = [
         segment.namespace.clone(),
         segment.bridge.clone(),
-        links::port(&node.parse().unwrap(), made.spec.ports[0].id.to_string().parse().unwrap()),
+        links::port(
+            &node.parse().unwrap(),
+            made.spec.ports[0].id.to_string().parse().unwrap(),
+        ),
     ];
     let parts = server::parts();
     assert!(its.iter().all(|name| parts.contains(name)), "{its:?} in {parts}");
@@ -108,6 +111,7 @@ async fn a_machine_boots_serves_keeps_its_data_and_leaves_nothing() {
     assert_eq!(segment.resolves("10.9.0.1", "web1.net1").unwrap().to_string(), address);
 
     a_disk_comes_and_goes(&cloud).await;
+    a_network_comes_and_goes(&cloud, &node).await;
     it_stops_starts_and_reboots(&cloud, &banner).await;
     assert_eq!(segment.http(&address, 80).as_deref(), Some("web1"));
     its_story_is_told(&cloud);
@@ -115,10 +119,21 @@ async fn a_machine_boots_serves_keeps_its_data_and_leaves_nothing() {
     done(&cloud, "machine delete web1 --volumes delete --wait");
     done(&cloud, "volume delete extra --wait");
     done(&cloud, "network delete net1 --wait");
+    let id = made.meta.id.to_string();
+    // libvirt keeps what it noted of a domain.
+    let left = cloud.files_named(|name| name.contains(&id));
+    let left: Vec<_> = left
+        .iter()
+        .filter(|path| !path.to_string_lossy().contains("/log/qemu/"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
     nothing_is_left(&cloud, &its, &images).await;
     let dir = cloud.dir().to_owned();
     drop(cloud);
-    assert!(server::processes(&dir, "").is_empty(), "everything ended with the cloud");
+    assert!(
+        server::processes(&dir, "").is_empty(),
+        "everything ended with the cloud"
+    );
 }
 
 /// Two viewers at the console; a volume is plugged in, written to and taken away while the machine runs.
@@ -127,6 +142,11 @@ async fn a_disk_comes_and_goes(cloud: &Cloud) {
     let (mut guest, mut other) = (Guest::attach(client, "web1").await, Guest::attach(client, "web1").await);
     assert_eq!(guest.run("hostname").await, "web1");
     other.says("\nweb1\r").await;
+    let seed = guest.run("grep -h AAAAC3 /run/seed/*").await;
+    assert!(
+        seed.contains("AAAAC3NzaC1lZDI1NTE5AAAAIGFiY2RlZg"),
+        "the key is in its seed: {seed}"
+    );
     let before = guest.run("cat /proc/partitions").await;
     assert!(before.contains("vdb"), "root and data are there: {before}");
     guest
@@ -134,23 +154,62 @@ async fn a_disk_comes_and_goes(cloud: &Cloud) {
         .await;
     done(cloud, "volume create extra --size 8MiB");
     done(cloud, "machine attach web1 --volume extra");
-    let disk = "b=$(ls /sys/class/block | while read d; do [ $(cat /sys/class/block/$d/size) = 16384 ] && echo $d; done)";
+    let disk =
+        "b=$(ls /sys/class/block | while read d; do [ $(cat /sys/class/block/$d/size) = 16384 ] && echo $d; done)";
     let name = appears(&mut guest, disk, true).await;
-    let written = guest.run(&format!("echo on-extra | dd of=/dev/{name} bs=512 conv=sync,fsync 2>&1")).await;
+    let written = guest
+        .run(&format!(
+            "echo on-extra | dd of=/dev/{name} bs=512 conv=sync,fsync 2>&1"
+        ))
+        .await;
     assert!(written.contains("1+0 records out"), "{written}");
     let volume = client.volume("extra").await.unwrap();
     assert_eq!(volume.status.machine.as_deref(), Some("web1"));
     let files = cloud.files(&volume);
-    assert!(fs::read(&files[0]).unwrap().starts_with(b"on-extra"), "the bytes are the volume's");
+    assert!(
+        fs::read(&files[0]).unwrap().starts_with(b"on-extra"),
+        "the bytes are the volume's"
+    );
     let (code, _, why) = cloud.symphony(&["volume", "delete", "extra"]);
     assert!(code == 4 && why.contains("web1"), "{code} {why}");
     done(cloud, "machine detach web1 --volume extra");
     appears(&mut guest, disk, false).await;
     until("the volume to be free", async || {
-        client.volume("extra").await.ok()?.status.machine.is_none().then_some(())
+        client
+            .volume("extra")
+            .await
+            .ok()?
+            .status
+            .machine
+            .is_none()
+            .then_some(())
     })
     .await;
     other.says("on-extra").await;
+}
+
+/// A second network is plugged in while the machine runs; the guest asks there, too.
+async fn a_network_comes_and_goes(cloud: &Cloud, node: &str) {
+    done(cloud, "network create net2 --subnet 10.10.0.0/24");
+    done(
+        cloud,
+        "machine attach web1 --network net2,address=10.10.0.7 --rate 100Mbit",
+    );
+    logged(cloud, "web1", "symphony-linux eth1 address=10.10.0.7").await;
+    let segment = Segment::of(node, &network_id(cloud, "net2"));
+    assert_eq!(segment.http("10.10.0.7", 80).as_deref(), Some("web1"));
+    let (code, _, why) = cloud.symphony(&["network", "delete", "net2"]);
+    assert!(code == 4 && why.contains("web1"), "{code} {why}");
+    done(cloud, "machine detach web1 --network net2");
+    let mut guest = Guest::attach(cloud.client(), "web1").await;
+    let links = guest.run("sleep 0.5; ls /sys/class/net").await;
+    assert!(links.contains("eth0") && !links.contains("eth1"), "{links}");
+    done(cloud, "network delete net2");
+    let parts = server::parts();
+    assert!(
+        !parts.contains(&segment.bridge) && !parts.contains(&segment.namespace),
+        "{parts}"
+    );
 }
 
 /// Waits until the guest sees a disk of 8 MiB, or none.
@@ -174,23 +233,42 @@ async fn it_stops_starts_and_reboots(cloud: &Cloud, banner: &impl Fn(u32) -> Str
     logged(cloud, "web1", &banner(2)).await;
     let mut guest = Guest::attach(cloud.client(), "web1").await;
     guest.says(&banner(2)).await;
-    let kept = guest.run("dd if=/dev/vdb bs=512 skip=8 count=1 2>/dev/null | head -n 1").await;
+    let kept = guest
+        .run("dd if=/dev/vdb bs=512 skip=8 count=1 2>/dev/null | head -n 1")
+        .await;
     assert!(kept.contains("kept-for-good"), "{kept}");
     done(cloud, "machine reboot web1");
     let log = logged(cloud, "web1", &banner(3)).await;
     assert!(!log.contains("boots=4"));
     assert_eq!(log.matches("told-at-first-boot").count(), 1, "at the first boot only");
-    until("the machine to run", async || machine(cloud, "web1").is_settled().then_some(())).await;
+    until("the machine to run", async || {
+        machine(cloud, "web1").is_settled().then_some(())
+    })
+    .await;
     assert_eq!(machine(cloud, "web1").spec.boots, 3);
 }
 
 fn its_story_is_told(cloud: &Cloud) {
     let why = done(cloud, "explain machine web1");
-    for word in ["web1 is on node-1", "decided by spread@", "web1-root", "web1-data", "net1"] {
+    for word in [
+        "web1 is on node-1",
+        "decided by spread@",
+        "web1-root",
+        "web1-data",
+        "net1",
+    ] {
         assert!(why.contains(word), "{word} in {why}");
     }
     let story = done(cloud, "events machine/web1");
-    for word in ["TOOK", "placed", "volume/web1-root", "write-image", "start on node node-1 took", "attach-disk", "reboot"] {
+    for word in [
+        "TOOK",
+        "placed",
+        "volume/web1-root",
+        "write-image",
+        "start on node node-1 took",
+        "attach-disk",
+        "reboot",
+    ] {
         assert!(story.contains(word), "{word} in {story}");
     }
 }
@@ -201,7 +279,10 @@ async fn nothing_is_left(cloud: &Cloud, its: &[String], images: &[std::path::Pat
         assert!(!parts.contains(name), "{name} is left in {parts}");
     }
     assert!(server::processes(cloud.dir(), "qemu").is_empty(), "no guest is left");
-    assert!(server::processes(cloud.dir(), "dnsmasq").is_empty(), "no name server is left");
+    assert!(
+        server::processes(cloud.dir(), "dnsmasq").is_empty(),
+        "no name server is left"
+    );
     let is_new = |path: &&std::path::PathBuf| {
         let within = |folder: &str| path.components().any(|part| part.as_os_str() == folder);
         !images.contains(path) && !within("libvirt") && !within("cache")
@@ -222,5 +303,7 @@ async fn nothing_is_left(cloud: &Cloud, its: &[String], images: &[std::path::Pat
 /// What an agent keeps for itself: its ledger, its identity, its socket.
 fn is_of_the_agent(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.parent().is_some_and(|dir| dir.parent().is_some_and(|dir| dir.ends_with("nodes"))) && !name.ends_with(".raw")
+    path.parent()
+        .is_some_and(|dir| dir.parent().is_some_and(|dir| dir.ends_with("nodes")))
+        && !name.ends_with(".raw")
 }
