@@ -11,6 +11,7 @@ mod system {
     mod machine_crash;
     mod machines;
     mod machines_apart;
+    mod machines_backend;
     mod machines_life;
     mod machines_refused;
     mod machines_story;
