@@ -25,7 +25,11 @@ async fn what_can_not_be_is_refused_and_what_would_be_is_shown() {
     too_large_fits_nowhere(&cloud).await;
     done(&cloud, "machine delete one two three --volumes delete");
     assert_eq!(done(&cloud, "machine list -o name"), "");
-    assert_eq!(done(&cloud, "volume list -o name"), "free\n");
+    // The machines are gone before their volumes are.
+    symphony_tests::until("the volumes to be gone", async || {
+        (done(&cloud, "volume list -o name") == "free\n").then_some(())
+    })
+    .await;
 }
 
 /// Runs `symphony`, which must fail like this with one sentence that has these words.

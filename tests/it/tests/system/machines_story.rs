@@ -118,6 +118,11 @@ async fn a_machine_boots_serves_keeps_its_data_and_leaves_nothing() {
 
     done(&cloud, "machine delete web1 --volumes delete --wait");
     done(&cloud, "volume delete extra --wait");
+    // The machine is gone before its volumes are.
+    until("the volumes to be gone", async || {
+        done(&cloud, "volume list -o name").is_empty().then_some(())
+    })
+    .await;
     done(&cloud, "network delete net1 --wait");
     let id = made.meta.id.to_string();
     // libvirt keeps what it noted of a domain.
