@@ -104,6 +104,7 @@ pub struct Machines {
     consoles: Mutex<HashMap<String, Arc<Console>>>,
     /// Told when a machine ends.
     notices: Option<NoticeSink>,
+    logs: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Machines {
@@ -134,7 +135,17 @@ impl Machines {
             disks,
             consoles: Mutex::default(),
             notices: None,
+            logs: None,
         })
+    }
+
+    /// With the folder where a libvirtd of ours keeps a log of each machine, which nobody else takes away.
+    #[must_use]
+    pub fn logging_to(self, logs: PathBuf) -> Self {
+        Self {
+            logs: Some(logs),
+            ..self
+        }
     }
 
     /// With somebody who is told when a machine ends. Only machines with a console are heard to end.
@@ -274,6 +285,13 @@ impl Machines {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(object);
+        if let Some(logs) = &self.logs {
+            // Before the folder, which says that something is left of the machine.
+            match std::fs::remove_file(logs.join(format!("{object}.log"))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
         match std::fs::remove_dir_all(self.machine_folder(object)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

@@ -84,7 +84,10 @@ impl ComputeExecutor {
             uri,
             hypervisor,
         };
-        let machines = Machines::open(options, disks)?.telling(notices);
+        let mut machines = Machines::open(options, disks)?.telling(notices);
+        if libvirtd.is_some() {
+            machines = machines.logging_to(config.folder.join(LIBVIRT).join("log/qemu"));
+        }
         machines.warm();
         Ok(Self {
             machines: Arc::new(machines),

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::decisions::AgentSession;
 use crate::failure::{Answer, Failure};
-use lines::Lines;
+use lines::{Broken, Lines};
 
 /// Frames on their way to the socket.
 const QUEUE: usize = 16;
@@ -97,6 +97,8 @@ async fn exchange(
                     session.receive(frame);
                 }
                 Ok(None) => return "the agent ended it",
+                // An agent that ends cuts the connection: nobody is there to be told.
+                Err(Broken::Lost) => return "the connection was lost",
                 Err(broken) => {
                     let _ = send(frames, &ToAgent::Refused(broken.to_string())).await;
                     return "the agent sent what is no frame";

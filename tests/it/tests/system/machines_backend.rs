@@ -71,5 +71,8 @@ async fn another_backend_runs_machines_from_the_next_pass_on() {
     })
     .await;
     let slot = client.rollback("driver/machine").await.unwrap();
-    assert!(slot.plugin.unwrap().starts_with("libvirt"), "the first driver serves again");
+    assert!(
+        slot.plugin.unwrap().starts_with("libvirt"),
+        "the first driver serves again"
+    );
 }

@@ -290,7 +290,8 @@ async fn nothing_is_left(cloud: &Cloud, its: &[String], images: &[std::path::Pat
     );
     let is_new = |path: &&std::path::PathBuf| {
         let within = |folder: &str| path.components().any(|part| part.as_os_str() == folder);
-        !images.contains(path) && !within("libvirt") && !within("cache")
+        let is_log = within("qemu") && path.extension().is_some_and(|ending| ending == "log");
+        !images.contains(path) && (is_log || !within("libvirt")) && !within("cache")
     };
     let left: Vec<_> = cloud.files_named(|_| true);
     let left: Vec<_> = left.iter().filter(is_new).collect();

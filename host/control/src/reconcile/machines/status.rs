@@ -17,9 +17,6 @@ use super::super::outcome::PassError;
 use super::super::{Context, TRIES, wait_for_change};
 use super::Missing;
 
-/// Why a machine is not ready whose volumes or networks are not.
-const WAITING: &str = "waiting";
-
 /// It waits for something that it needs.
 pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &Missing) -> Result<(), PassError> {
     let message = format!("waits for {}", missing.what);
@@ -28,7 +25,7 @@ pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &Missi
         if life::may_follow(machine.status.phase, MachinePhase::Preparing) {
             machine.status.phase = MachinePhase::Preparing;
         }
-        not_ready(machine, WAITING, &message);
+        not_ready(machine, "waiting", &message);
     };
     write(context, seen, change, false).await
 }
@@ -37,10 +34,11 @@ pub(super) async fn preparing(context: &Context, seen: &Machine, missing: &Missi
 pub(super) async fn begins(context: &Context, seen: &Machine, decision: &Decision) {
     let change = |machine: &mut Machine| {
         machine.status.phase = decision.phase;
-        // What it waited for is there now.
-        let ready = machine.status.conditions.of("ready");
-        if ready.is_some_and(|ready| ready.reason == WAITING) {
-            not_ready(machine, "steps", "");
+        // What it waited for is there now, and what it was before is over.
+        match decision.phase {
+            MachinePhase::Starting => not_ready(machine, "starting", ""),
+            MachinePhase::Stopping => not_ready(machine, "stopping", ""),
+            _ => {}
         }
     };
     if let Err(error) = write(context, seen, change, false).await {

@@ -1,8 +1,9 @@
 //! Says why: each row's outcome for one request, and how many rows each filter removed.
 
-use super::rate::{judge, worth};
+use super::rate::{LABELS, judge, worth};
 use crate::policy::{Candidate, Policy, Reason, Request, View};
 use crate::scheduler::ranking::OUT;
+use crate::scheduler::symbols::Symbol;
 use crate::scheduler::{Outcome, Part, Refusal, Removed, Verdict};
 
 /// How many filters an answer names at most.
@@ -20,7 +21,14 @@ pub(super) fn verdict<P: Policy>(policy: &P, request: &Request<'_>, node: &Candi
         outcome: Outcome::Removed(refusal(reason)),
     };
     if let Err(reason) = judge(policy, request, node) {
-        return removed(reason);
+        let lacks = (reason.filter() == LABELS)
+            .then(|| missing_label(request, node))
+            .flatten();
+        let mut verdict = removed(reason);
+        if let (Outcome::Removed(refusal), Some(label)) = (&mut verdict.outcome, lacks) {
+            refusal.detail = clip(&format!("lacks the label {label}")).to_owned();
+        }
+        return verdict;
     }
     let score = policy.score(request, node);
     if worth(score.total()) == OUT {
@@ -64,14 +72,25 @@ pub(super) fn count_removed<P: Policy>(policy: &P, request: &Request<'_>, view: 
 }
 
 fn refusal(reason: Reason) -> Refusal {
-    // At most 200 bytes may leave; the text is the author's own constant.
-    let end = (0..=reason.detail.len().min(200))
-        .rev()
-        .find(|end| reason.detail.is_char_boundary(*end));
     Refusal {
         filter: reason.filter.to_owned(),
         wanted: reason.wanted,
         available: reason.available,
-        detail: reason.detail[..end.unwrap_or(0)].to_owned(),
+        detail: clip(reason.detail).to_owned(),
     }
+}
+
+/// The first label that was asked for and is not there.
+fn missing_label<'a>(request: &Request<'a>, node: &Candidate<'_>) -> Option<&'a str> {
+    let missing = request
+        .require()
+        .iter()
+        .find(|wanted| !node.labels().contains(wanted))?;
+    Some(request.symbols.text(Symbol(*missing)))
+}
+
+/// At most 200 bytes may leave.
+fn clip(text: &str) -> &str {
+    let end = (0..=text.len().min(200)).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }

@@ -221,6 +221,9 @@ pub(super) fn worth(score: f32) -> f32 {
     if score >= f32::MIN { score } else { OUT }
 }
 
+/// The filter that keeps nodes without the labels that were asked for away.
+pub(super) const LABELS: &str = "labels";
+
 /// The same filters one by one, each with its reason: for explanations.
 pub(super) fn judge<P: Policy>(policy: &P, request: &Request<'_>, node: &Candidate<'_>) -> Result<(), Reason> {
     let StandardFilters {
@@ -245,7 +248,7 @@ pub(super) fn judge<P: Policy>(policy: &P, request: &Request<'_>, node: &Candida
         let wanted = request.require().len();
         let had = had_of(request.require(), node.labels());
         if had < wanted {
-            let reason = Reason::new("labels").numbers(wanted as u64, had as u64);
+            let reason = Reason::new(LABELS).numbers(wanted as u64, had as u64);
             return Err(reason.detail("lacks a label that was asked for"));
         }
     }
