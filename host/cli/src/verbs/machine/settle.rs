@@ -93,11 +93,27 @@ pub(super) async fn gone(client: &Client, output: Output, machine: &Machine, lim
     wait::until(client, &goal, &mut progress, &subject, async || {
         match client.machine(&id).await {
             Ok(seen) => Ok(Look::Going(doing(&seen))),
-            Err(error) if error.code() == Some(Code::NotFound) => Ok(Look::DoneAt((), u64::MAX)),
+            // With it go those of its volumes that were said to.
+            Err(error) if error.code() == Some(Code::NotFound) => Ok(match still_there(client, machine).await? {
+                Some(volume) => Look::Going(format!("volume {volume} is being deleted")),
+                None => Look::DoneAt((), u64::MAX),
+            }),
             Err(error) => Err(failure(&format!("wait for the end of machine {name}"), error)),
         }
     })
     .await
+}
+
+/// The first volume that goes with a machine and is not gone.
+async fn still_there<'a>(client: &Client, machine: &'a Machine) -> Result<Option<&'a str>, Failure> {
+    for volume in machine.spec.volumes.iter().filter(|volume| volume.delete_with_machine) {
+        match client.volume(&volume.id.to_string()).await {
+            Ok(_) => return Ok(Some(&volume.name)),
+            Err(error) if error.code() == Some(Code::NotFound) => {}
+            Err(error) => return Err(failure(&format!("wait for the end of volume {}", volume.name), error)),
+        }
+    }
+    Ok(None)
 }
 
 /// What it is doing, in one line.
