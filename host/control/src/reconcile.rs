@@ -224,14 +224,21 @@ impl Reconciler {
             }
             Err(PassError::Raced) => self.look_again_at(&subject, Duration::ZERO),
             Err(error) => {
-                self.context.metrics.reconcile_failures.inc();
+                if !error.is_waiting() {
+                    self.context.metrics.reconcile_failures.inc();
+                }
                 let last = self
                     .pauses
                     .get(&subject)
                     .filter(|pause| pause.spec == spec)
                     .map(|pause| pause.length);
                 let length = last.map_or(PAUSE, |length| (length * 2).min(PAUSE_MAX));
-                tracing::info!(?subject, error = %crate::chain::chain(&error), pause_ms = length.as_millis(), "a pass failed");
+                let (why, pause_ms) = (crate::chain::chain(&error), length.as_millis());
+                if error.is_waiting() {
+                    tracing::debug!(?subject, why, pause_ms, "a pass waits");
+                } else {
+                    tracing::info!(?subject, why, pause_ms, "a pass failed");
+                }
                 self.look_again_at(&subject, length);
                 if self.pauses.len() >= PAUSES_MAX {
                     // Those of what is long gone among them; the others start with short pauses again.

@@ -51,6 +51,11 @@ pub(crate) enum PassError {
 }
 
 impl PassError {
+    /// Whether nothing is wrong: something that it needs is not there yet.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        matches!(self, Self::Unready(_) | Self::WaitsForRoom | Self::NoImage(_))
+    }
+
     /// One word and one sentence for the resource's condition.
     pub(crate) fn condition(&self) -> (&'static str, String) {
         let reason = match self {
