@@ -182,6 +182,9 @@ async fn a_machine_is_watched_until_it_dies() {
     assert_eq!(port.log(MACHINE).await, one);
     let notice = timeout(HANGS, notices.next()).await.unwrap().unwrap();
     assert_eq!(notice.object, format!("machine/{MACHINE}"));
+    // Who is told so asks at once, and nobody tells it again.
+    let dead = domain(&machines, MACHINE).await;
+    assert_eq!(dead.state, RunState::Off(Exit::Crashed));
     port.is_off(MACHINE).await;
 }
 
