@@ -123,7 +123,13 @@ pub fn decide(wanted: Wanted, seen: Option<Seen>, history: History, now: Timesta
             }
             decision(Power::On, MachinePhase::Running, history, None)
         }
-        _ => decision(Power::On, MachinePhase::Starting, history, None),
+        _ => {
+            // It went off with its node.
+            if seen.is_none_or(|seen| matches!(seen.state, RunState::Off(_))) {
+                history.running_since = None;
+            }
+            decision(Power::On, MachinePhase::Starting, history, None)
+        }
     }
 }
 

@@ -94,6 +94,16 @@ fn a_nodes_reboot_brings_its_machines_back_at_once() {
 }
 
 #[test]
+fn how_long_it_ran_before_its_node_went_down_does_not_count() {
+    let wanted = on(1, RestartPolicy::Always);
+    let history = decide(wanted, seen(RunState::Running, 1), History::default(), at(1)).history;
+    let back = decide(wanted, seen(RunState::Off(Exit::NeverRan), 1), history, at(5_000));
+    assert_eq!(back.history.running_since, None);
+    let up = decide(wanted, seen(RunState::Running, 1), back.history, at(5_001));
+    assert_eq!(up.history.running_since, Some(at(5_001)));
+}
+
+#[test]
 fn what_rests_goes_on_resting_when_nobody_remembers_how_it_ended() {
     let off = decide(
         on(1, RestartPolicy::OnFailure),
