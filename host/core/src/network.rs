@@ -121,7 +121,7 @@ impl From<Mac> for String {
     }
 }
 
-/// What may come in at a port: written `tcp:22`, `udp:60000-61000`, `icmp`, `tcp:443@10.0.0.0/8`, `any@10.1.0.0/16`.
+/// What may come in at a port: written `tcp:22`, `udp:60000-61000`, `icmp`, `tcp:443@10.0.0.0/8`, `any@10.1.0.5`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rule {
@@ -144,7 +144,7 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self, RuleError> {
         let wrong = || RuleError(text.to_owned());
         let (what, source) = match text.split_once('@') {
-            Some((what, source)) => (what, Some(source.parse().map_err(|_| wrong())?)),
+            Some((what, source)) => (what, Some(self::source(source).map_err(|_| wrong())?)),
             None => (text, None),
         };
         let (protocol, ports) = match what.split_once(':') {
@@ -175,6 +175,15 @@ impl FromStr for Rule {
             last,
             source,
         })
+    }
+}
+
+/// Where it may come from: a subnet, or one address.
+fn source(text: &str) -> Result<Subnet, SubnetError> {
+    if text.contains('/') {
+        text.parse()
+    } else {
+        format!("{text}/32").parse()
     }
 }
 
@@ -261,6 +270,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }
+        assert_eq!(
+            "tcp:22@10.0.0.1".parse::<Rule>().unwrap().to_string(),
+            "tcp:22@10.0.0.1/32"
+        );
         for wrong in [
             "",
             "tcp:",
