@@ -53,7 +53,7 @@ pub(crate) async fn attach(
     key: DetachKey,
     patience: Duration,
 ) -> Result<(), Failure> {
-    let console = connect(client, machine, patience).await;
+    let console = connect(client, output, machine, patience).await;
     let console = console.map_err(|error| refused("attach to the console of", machine, error))?;
     output.remark(&format!("attached to the console of {machine}; {}", key.advice()));
     match hold(console, key).await? {
@@ -62,7 +62,13 @@ pub(crate) async fn attach(
             Ok(())
         }
         End::Said(ConsoleEnd::Off) => {
-            output.remark(&format!("machine {machine} is off"));
+            let then = if stays_off(client, machine).await {
+                String::new()
+            } else {
+                // A reboot, or its restart policy; nobody knows yet.
+                format!(" now; when it boots again, `symphony machine console {machine}` attaches again")
+            };
+            output.remark(&format!("machine {machine} is off{then}"));
             Ok(())
         }
         End::Said(ConsoleEnd::Lagged(why)) => Err(Failure::new(format!("the console of {machine} was lost: {why}"))
@@ -106,8 +112,9 @@ fn refused(what: &str, machine: &str, error: ClientError) -> Failure {
     }
 }
 
-async fn connect(client: &Client, machine: &str, patience: Duration) -> Result<Console, ClientError> {
+async fn connect(client: &Client, output: Output, machine: &str, patience: Duration) -> Result<Console, ClientError> {
     let until = Instant::now() + patience;
+    let mut told = false;
     loop {
         match client.console(machine).await {
             Err(error)
@@ -115,6 +122,10 @@ async fn connect(client: &Client, machine: &str, patience: Duration) -> Result<C
                     && Instant::now() + AGAIN < until
                     && !stays_off(client, machine).await =>
             {
+                if !told {
+                    output.remark(&format!("machine {machine} is not up yet; waiting for its console"));
+                    told = true;
+                }
                 tokio::time::sleep(AGAIN).await;
             }
             other => return other,

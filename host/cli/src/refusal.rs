@@ -59,11 +59,13 @@ fn hint(problem: &Problem) -> Option<String> {
         }
         Code::NotFound => "`list` shows what there is; --project names another project",
         Code::AlreadyExists => "choose another name, or delete that one first",
+        // A field that is wrong says what to give in its place.
+        Code::Conflict if !problem.errors.is_empty() => return None,
         Code::Conflict | Code::PreconditionFailed => "look at it again, then try again",
         Code::ImageInUse => {
             "delete the volumes that were made from it first; `symphony volume list -o wide` names the images"
         }
-        Code::VolumeInUse => "`symphony volume list` shows which machine has it; detach it there first",
+        Code::VolumeInUse => "`symphony volume list` shows which machine has it",
         Code::NetworkInUse => {
             "delete the machines on it first, or take them from it with `machine detach`; `symphony machine list -o wide` names networks"
         }
@@ -112,6 +114,17 @@ mod tests {
         ] {
             assert_eq!(of(Problem::new(code, "x")).exit, exit, "{code}");
         }
+    }
+
+    #[test]
+    fn who_may_give_another_value_is_not_told_to_try_again() {
+        let error = FieldError {
+            pointer: "/spec/ports/0/address".into(),
+            detail: "leave it out".into(),
+        };
+        let taken = Problem::new(Code::Conflict, "").with_errors(vec![error]);
+        assert_eq!(of(taken).hint, None);
+        assert!(of(Problem::new(Code::Conflict, "it changed")).hint.is_some());
     }
 
     #[test]

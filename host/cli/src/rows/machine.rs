@@ -76,7 +76,14 @@ impl Listed for Machine {
             ));
         }
         fields.push(("volumes", volumes(&self.spec)));
-        fields.push(("ports", self.spec.ports.iter().map(port).collect()));
+        fields.push((
+            "ports",
+            self.spec
+                .ports
+                .iter()
+                .map(|port| told_port(port, &self.spec.ports))
+                .collect(),
+        ));
         let told = first_boot(&self.spec);
         if !told.is_empty() {
             fields.push(("first boot", told));
@@ -91,7 +98,8 @@ impl Listed for Machine {
 }
 
 fn size(spec: &MachineSpec) -> String {
-    let mut text = format!("{} cpus, {}", spec.cpus, Bytes(spec.memory_bytes));
+    let s = if spec.cpus == 1 { "" } else { "s" };
+    let mut text = format!("{} cpu{s}, {}", spec.cpus, Bytes(spec.memory_bytes));
     match spec.cpu_mode {
         CpuMode::Automatic => {}
         CpuMode::Host => text.push_str(", the node's processor"),
@@ -114,7 +122,8 @@ fn power(machine: &Machine) -> String {
         RestartPolicy::Never => "never",
     };
     let (boots, restarts) = (machine.spec.boots, machine.status.restarts);
-    format!("{wanted}, ordered to boot {boots} times; restart {restart}, {restarts} since")
+    let s = if boots == 1 { "" } else { "s" };
+    format!("{wanted}, ordered to boot {boots} time{s}; restart {restart}, {restarts} since")
 }
 
 fn volumes(spec: &MachineSpec) -> String {
@@ -131,8 +140,12 @@ fn volumes(spec: &MachineSpec) -> String {
     text
 }
 
-fn port(port: &Port) -> String {
+fn told_port(port: &Port, all: &[Port]) -> String {
     let mut text = format!("{}: {} {}", port.network, port.address, port.mac);
+    // Only its id tells one from the others on its network.
+    if all.iter().filter(|other| other.network_id == port.network_id).count() > 1 {
+        _ = write!(text, ", id {}", port.id);
+    }
     if !port.allow.is_empty() {
         _ = write!(text, ", allows {}", port.allow.join(" "));
     }

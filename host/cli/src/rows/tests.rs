@@ -93,7 +93,7 @@ fn a_machine_in_full() {
          up:          since 2026-11-23T11:56:00Z (4m)\n\
          off because: it crashed\n\
          size:        2 cpus, 1GiB\n\
-         power:       on, ordered to boot 1 times; restart always, 0 since\n\
+         power:       on, ordered to boot 1 time; restart always, 0 since\n\
          node:        node-1\n\
          decided by:  spread@0.1.0, score 0.5\n\
          volumes:     web1-root: deleted with the machine, boots from it\n             data: kept\n\
@@ -102,6 +102,22 @@ fn a_machine_in_full() {
          asks for:    prefer zone=a, apart from web2\n\
          conditions:  -\n"
     );
+}
+
+#[test]
+fn ports_on_one_network_are_told_apart() {
+    let mut machine = machine();
+    let mut other = machine.spec.ports[0].clone();
+    other.id = "0192f0c1-2345-7abc-8def-0123456789ad".parse().unwrap();
+    other.address = "10.0.0.3".into();
+    machine.spec.ports.push(other);
+    let text = details(&machine.details(now()));
+    for id in [
+        "10.0.0.2 52:54:00:01:02:03, id 0192f0c1-2345-7abc-8def-0123456789ac",
+        "id 0192f0c1-2345-7abc-8def-0123456789ad",
+    ] {
+        assert!(text.contains(id), "{text}");
+    }
 }
 
 #[test]

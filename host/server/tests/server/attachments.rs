@@ -240,6 +240,14 @@ async fn ports_come_and_go_with_their_addresses() {
     for _ in 0..7 {
         client.add_port("m", &on("wide")).await.unwrap();
     }
+    let ports = harness.record("m").await.spec.ports;
+    let which = client.remove_port("m", "wide").await.unwrap_err();
+    assert_eq!(which.code(), Some(Code::Conflict));
+    let detail = &which.problem().unwrap().detail;
+    assert!(
+        ports.iter().all(|port| detail.contains(&port.id.to_string())),
+        "{detail}"
+    );
     let many = harness
         .ask(Method::POST, &format!("{MACHINES}/m/ports"))
         .json(&json!({"network": "wide"}));

@@ -29,7 +29,7 @@ pub struct AttachArgs {
     /// A network
     #[arg(long, value_name = "NET[,address=A][,rate=R]")]
     network: Option<NetworkFlag>,
-    /// What may come in at the port, like tcp:22, udp:60000-61000, icmp or tcp:443@10.0.0.0/8
+    /// What may come in at the port, like tcp:22, udp:60000-61000, icmp or tcp:443@10.0.0.0/8; everything when none is given
     #[arg(long, value_name = "RULE", conflicts_with = "volume")]
     allow: Vec<Rule>,
     /// The limit of the port in each direction, like 100Mbit
@@ -80,11 +80,12 @@ pub(super) async fn attach(client: &Client, output: Output, args: &AttachArgs) -
     let changed = settled(client, output, changed, &args.waiting).await?;
     let address = args.network.as_ref().and_then(|network| {
         let wanted = network.network().as_str();
+        // It may have had one there before: the newest is the last.
         let port = changed
             .spec
             .ports
             .iter()
-            .find(|port| port.network == wanted || port.network_id.to_string() == wanted);
+            .rfind(|port| port.network == wanted || port.network_id.to_string() == wanted);
         port.map(|port| format!(", address {}", port.address))
     });
     output.changed(

@@ -55,7 +55,7 @@ pub struct CreateArgs {
     /// A network it is connected to; may be given several times
     #[arg(long = "network", value_name = "NET[,address=A][,rate=R]")]
     networks: Vec<NetworkFlag>,
-    /// What may come in at all its ports, like tcp:22, udp:60000-61000, icmp or tcp:443@10.0.0.0/8
+    /// What may come in at all its ports, like tcp:22, udp:60000-61000, icmp or tcp:443@10.0.0.0/8; everything when none is given
     #[arg(long, value_name = "RULE", requires = "networks")]
     allow: Vec<Rule>,
     /// The limit of each of its ports in each direction, like 100Mbit

@@ -164,7 +164,12 @@ pub(super) fn cpus(text: &str) -> Result<u32, String> {
 /// A machine's memory.
 pub(super) fn memory(text: &str) -> Result<Bytes, String> {
     let memory: Bytes = text.parse().map_err(|error| format!("{error}"))?;
-    checked(MachineSize::new(1, memory.0)).map(|()| memory)
+    let checked = checked(MachineSize::new(1, memory.0)).map(|()| memory);
+    // Others take it for MiB.
+    checked.map_err(|error| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => format!("{error}; give it a unit, like 256MiB"),
+        false => error,
+    })
 }
 
 fn checked(size: Result<MachineSize, MachineSizeError>) -> Result<(), String> {
@@ -270,6 +275,7 @@ mod tests {
         }
         for (wrong, why) in [
             ("0", "16MiB"),
+            ("256", "like 256MiB"),
             ("1MiB", "16MiB"),
             ("17TiB", "16TiB"),
             ("20000001", "MiB"),

@@ -106,7 +106,10 @@ impl Change for Disconnect<'_> {
                 return Err(Failure::new(Code::NotFound, detail));
             }
             _ => {
-                let detail = format!("the machine has several ports on {name:?}: name the one by its id");
+                let ports = positions.iter().map(|at| &machine.spec.ports[*at]);
+                let ids: Vec<String> = ports.map(|port| format!("{} ({})", port.id, port.address)).collect();
+                let ids = ids.join(", ");
+                let detail = format!("the machine has several ports on {name:?}: name the one by its id: {ids}");
                 return Err(Failure::new(Code::Conflict, detail));
             }
         };

@@ -300,5 +300,9 @@ pub(super) const fn restart(policy: v1::RestartPolicy) -> RestartPolicy {
 /// What a machine is asked for, in a few words for an event.
 pub(super) fn in_words(size: MachineSize) -> String {
     let cpus = size.cpus();
-    format!("{cpus} virtual processors and {} of memory", Bytes(size.memory_bytes()))
+    let s = if cpus == 1 { "" } else { "s" };
+    format!(
+        "{cpus} virtual processor{s} and {} of memory",
+        Bytes(size.memory_bytes())
+    )
 }
