@@ -9,7 +9,7 @@ use crate::table::plain;
 
 /// The detail of an event that says how long something took, in milliseconds.
 const TOOK: &str = "took_ms";
-/// The detail of an event of another object that belongs to a machine: the machine's name.
+/// The detail of an event of another object that belongs to machines: their names, with commas.
 const MACHINE: &str = "machine";
 
 /// The events of one machine and of its volumes.
@@ -72,7 +72,8 @@ impl Story {
 /// Whether an event is about the machine of this name, or about something that belongs to it.
 pub(crate) fn belongs(event: &Event, machine: &str) -> bool {
     let itself = event.subject.kind == MACHINE && event.subject.name == machine;
-    itself || event.details.get(MACHINE).is_some_and(|name| name == machine)
+    let of = event.details.get(MACHINE);
+    itself || of.is_some_and(|names| names.split(',').any(|name| name == machine))
 }
 
 /// How long what an event tells of took, when it says so.
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn what_belongs_to_others_is_not_told() {
         let nobodys = serde_json::json!({});
-        let of_web1 = serde_json::json!({"machine": "web1"});
+        let of_web1 = serde_json::json!({"machine": "web0,web1"});
         assert_eq!(story().line(&event("volume", "web1", "x", &nobodys)), None);
         assert_eq!(
             story().line(&event("machine", "web1", "another", &nobodys)),

@@ -13,7 +13,7 @@ use crate::meta::Meta;
 use crate::name::Name;
 use crate::network::{Address, Mac, Rule};
 use crate::place::Verdict;
-use crate::plan::machine::{CpuMode, Exit, Power};
+use crate::plan::machine::{CpuMode, Exit, Hypervisor, Power};
 use crate::quantity::Bytes;
 use crate::volume::Decider;
 
@@ -218,9 +218,9 @@ pub struct Wishes {
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// It is started again, whatever ended it.
-    #[default]
     Always,
     /// It is started again unless its guest shut itself down.
+    #[default]
     OnFailure,
     /// It stays off.
     Never,
@@ -293,6 +293,9 @@ pub struct MachineStatus {
     /// How it came to be off, when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// What runs it, when its node has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<Hypervisor>,
     /// What was taken from it and may still be attached on its node; given back once the node shows that it is not.
     #[serde(default, skip_serializing_if = "Leaving::is_empty")]
     pub leaving: Leaving,
@@ -366,6 +369,7 @@ impl MachineStatus {
             observed_generation: Generation(0),
             history: life::History::default(),
             exit: None,
+            hypervisor: None,
             leaving: Leaving::default(),
             conditions: Conditions::default(),
         }

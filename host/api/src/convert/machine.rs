@@ -49,6 +49,7 @@ pub fn machine(machine: &core::Machine, revision: u64) -> v1::Machine {
             placement: machine.placement.as_ref().map(placement),
             restarts: status.history.restarts,
             running_since: status.history.running_since,
+            hypervisor: status.hypervisor.map(|hypervisor| word(hypervisor).to_owned()),
             exit: status.exit.map(exit),
             conditions: conditions(&status.conditions),
         },
@@ -77,18 +78,21 @@ pub fn network(network: &Network, revision: u64) -> v1::Network {
 pub(super) fn compute(have: &Compute, ledger: Option<&Ledger>) -> v1::NodeCompute {
     let claimed = ledger.map(Ledger::machines).unwrap_or_default();
     v1::NodeCompute {
-        hypervisor: match have.hypervisor {
-            Hypervisor::Kvm => "kvm",
-            Hypervisor::Qemu => "qemu",
-            Hypervisor::Test => "test",
-        }
-        .to_owned(),
+        hypervisor: word(have.hypervisor).to_owned(),
         cpus: have.cpus,
         cpus_claimable: have.cpus_claimable(),
         cpus_claimed: claimed.cpus,
         memory_bytes: have.memory_bytes,
         memory_claimed_bytes: claimed.memory_bytes,
         machines: claimed.claims,
+    }
+}
+
+const fn word(hypervisor: Hypervisor) -> &'static str {
+    match hypervisor {
+        Hypervisor::Kvm => "kvm",
+        Hypervisor::Qemu => "qemu",
+        Hypervisor::Test => "test",
     }
 }
 

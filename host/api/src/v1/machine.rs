@@ -81,9 +81,9 @@ pub enum Power {
 #[serde(rename_all = "snake_case")]
 pub enum RestartPolicy {
     /// It is started again, whatever ended it.
-    #[default]
     Always,
     /// It is started again unless its guest shut itself down.
+    #[default]
     OnFailure,
     /// It stays off.
     Never,
@@ -214,6 +214,9 @@ pub struct MachineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub running_since: Option<Timestamp>,
+    /// What runs it, when its node has it: `kvm`, `qemu` or `test`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<String>,
     /// How it came to be off, when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,

@@ -63,6 +63,9 @@ impl Listed for Machine {
         if let Some(since) = self.status.running_since {
             fields.push(("up", format!("since {} ({})", moment(since), age(since, now))));
         }
+        if let Some(hypervisor) = &self.status.hypervisor {
+            fields.push(("hypervisor", hypervisor.clone()));
+        }
         if let Some(exit) = self.status.exit {
             fields.push(("off because", ended(exit).to_owned()));
         }

@@ -18,13 +18,16 @@ use symphony_protocol::{Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Revision, Txn};
 
 use crate::clock;
-use crate::events::{about_network, event};
+use crate::events::{about_network, event, with};
 use crate::view::{SegmentKey, State, Stored, all_ports};
 use crate::write::{TxnRecords as _, WriteError};
 
 use super::drive::{Driven, End};
 use super::outcome::PassError;
 use super::{Context, drive};
+
+/// Most machines whose story a step belongs to.
+const TOLD_MAX: usize = 16;
 
 /// Which segments are as they should be: at which change of theirs, seen in which session of their node.
 #[derive(Clone, Default)]
@@ -92,6 +95,8 @@ struct OneSegment {
     changed: Revision,
     is_marked: bool,
     intent: Intent,
+    /// The machines that wait for it, by name and with commas: what is done for it is part of their story.
+    waiting: String,
 }
 
 impl OneSegment {
@@ -102,6 +107,11 @@ impl OneSegment {
             let machine = state.machines.get(state.machine_keys.get(id)?)?;
             Some(&machine.value)
         });
+        let waiting = machines.clone().filter(|machine| !machine.is_settled());
+        let waiting: Vec<&str> = waiting
+            .map(|machine| machine.meta.name.as_str())
+            .take(TOLD_MAX)
+            .collect();
         let mut ports: Vec<Port> = machines
             .flat_map(|machine| all_ports(machine).map(move |port| (machine, port)))
             .filter(|(_, port)| port.network == key.0)
@@ -114,6 +124,7 @@ impl OneSegment {
             node: key.1.clone(),
             changed: segment.changed,
             is_marked: segment.is_marked,
+            waiting: waiting.join(","),
         })
     }
 }
@@ -150,7 +161,10 @@ impl Driven for OneSegment {
     }
 
     fn story(&self, step: Event) -> Option<Event> {
-        Some(step)
+        Some(match self.waiting.as_str() {
+            "" => step,
+            waiting => with(step, "machine", waiting),
+        })
     }
 }
 

@@ -61,6 +61,8 @@ async fn another_backend_runs_machines_from_the_next_pass_on() {
         .await;
     };
     phase(MachinePhase::Running).await;
+    let machine = client.machine("web1").await.unwrap();
+    assert_eq!(machine.status.hypervisor.as_deref(), Some("test"));
     client.stop_machine("web1").await.unwrap();
     phase(MachinePhase::Stopped).await;
     client.delete_machine("web1", VolumesThen::Delete, None).await.unwrap();

@@ -66,7 +66,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     place: PlaceArgs,
     /// What happens when it dies on its own
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "always")]
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "on-failure")]
     restart: Restart,
     /// The processor that the guest sees: the node's own, or one that all nodes have
     #[arg(long, value_enum, value_name = "MODE", default_value = "automatic")]
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(
             serde_json::to_value(read("web1 --image tiny").unwrap()).unwrap(),
             serde_json::json!({"name": "web1", "spec": {
-                "image": "tiny", "power": "on", "restart": "always", "cpu_mode": "automatic", "hugepages": false}})
+                "image": "tiny", "power": "on", "restart": "on_failure", "cpu_mode": "automatic", "hugepages": false}})
         );
     }
 

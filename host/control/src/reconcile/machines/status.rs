@@ -62,6 +62,7 @@ pub(super) async fn seen(
         machine.status.phase = decision.phase;
         machine.status.history = decision.history;
         machine.status.exit = exit;
+        machine.status.hypervisor = domain.map(|domain| domain.description.hypervisor);
         if whole {
             machine.status.observed_generation = seen.meta.generation;
         }

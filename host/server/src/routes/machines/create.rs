@@ -31,6 +31,8 @@ pub(super) async fn preview(app: &App, project: &Name, body: &CreateMachine) -> 
     let preview = answer.preview;
     let verdicts = convert::verdicts(&preview.verdicts);
     let Some(chosen) = preview.chosen else {
+        // What would be refused is refused here too.
+        room::refuse_if_too_large(&*app.store, wanted.size).await?;
         let size = in_words(wanted.size);
         let detail = format!(
             "none of {} candidates takes a machine of {size}; it would wait",
