@@ -55,7 +55,7 @@ pub(crate) fn define(
         uuid: description.object.clone(),
         title: title(&description.title),
         metadata: xml::Metadata {
-            machine: noted.element(true),
+            machine: noted.element(true)?,
         },
         memory: xml::Memory {
             unit: "KiB",
@@ -101,7 +101,7 @@ pub(crate) fn port(device: &PortDevice, chipset: Chipset) -> Result<String, Unsp
 
 /// The metadata element alone, as libvirt wants it when it is replaced.
 pub(crate) fn element(noted: &Noted) -> Result<String, Unspeakable> {
-    Ok(quick_xml::se::to_string(&noted.element(false))?)
+    Ok(quick_xml::se::to_string(&noted.element(false)?)?)
 }
 
 const fn kind(hypervisor: Hypervisor) -> &'static str {

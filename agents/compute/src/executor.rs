@@ -79,6 +79,12 @@ pub enum Error {
     /// libvirt does not know the machine.
     #[error("there is no such machine")]
     Unknown,
+    /// What libvirt keeps of the machine is not in words that this agent knows.
+    #[error("what libvirt keeps of machine {machine} can't be read: was a newer agent here? Nothing is done with it")]
+    Unreadable {
+        /// Which.
+        machine: String,
+    },
     /// The step needs a machine that is off.
     #[error("the machine runs")]
     Running,
@@ -246,10 +252,13 @@ impl Machines {
             .collect();
         // One call on the connection's thread: nobody defines another machine with these disks meanwhile.
         let done = self.hypervisor.change(move |connect| {
-            if let Some((volume, machine)) = machine::owner(connect, &object, &volumes)? {
-                return Ok(Err(Error::Taken { volume, machine }));
+            if let Err(error) = machine::untaken(connect, &object, &volumes)? {
+                return Ok(Err(error));
             }
-            let before = machine::see(connect, &object)?.map(|seen| seen.noted);
+            let before = match machine::see(connect, &object)? {
+                Ok(seen) => seen.map(|seen| seen.noted),
+                Err(error) => return Ok(Err(error)),
+            };
             let noted = match before {
                 Some(before) if before.description == noted.description => return Ok(Ok(())),
                 Some(before) => Noted {
@@ -303,10 +312,9 @@ impl Machines {
 
     async fn see(&self, object: &str) -> Result<Option<Seen>, Error> {
         let object = object.to_owned();
-        Ok(self
-            .hypervisor
+        self.hypervisor
             .read(move |connect| machine::see(connect, &object))
-            .await?)
+            .await?
     }
 
     fn backing(&self, device: &DiskDevice) -> Result<Backing, Error> {

@@ -8,6 +8,7 @@ use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys;
 
 use crate::domain::{Live, NAMESPACE, Noted, PREFIX};
+use crate::executor::Error;
 
 /// What libvirt knows of a domain.
 #[derive(Debug)]
@@ -27,29 +28,44 @@ pub(crate) fn find(connect: &Connect, object: &str) -> Result<Option<Domain>, Vi
 }
 
 /// What libvirt knows of a machine; nothing when it does not know it, or knows a domain of that name that is not ours.
-pub(crate) fn see(connect: &Connect, object: &str) -> Result<Option<Seen>, VirtError> {
+/// What is there and can't be read is an error: taken for nothing, a running machine would be made anew, or forgotten.
+pub(crate) fn see(connect: &Connect, object: &str) -> Result<Result<Option<Seen>, Error>, VirtError> {
     let Some(domain) = find(connect, object)? else {
-        return Ok(None);
+        return Ok(Ok(None));
     };
-    let Some(noted) = noted(&domain)? else {
-        return Ok(None);
+    let noted = match noted(&domain)? {
+        Ok(Some(noted)) => noted,
+        Ok(None) => return Ok(Ok(None)),
+        Err(error) => return Ok(Err(error)),
     };
     let state = state(&domain, noted.ordered)?;
     let live = match state {
         RunState::Off(_) => Live::default(),
-        RunState::Running | RunState::Paused => Live::read(&domain.get_xml_desc(0)?).unwrap_or_default(),
+        RunState::Running | RunState::Paused => match Live::read(&domain.get_xml_desc(0)?) {
+            Some(live) => live,
+            None => return Ok(Err(unreadable(&domain)?)),
+        },
     };
-    Ok(Some(Seen { noted, state, live }))
+    Ok(Ok(Some(Seen { noted, state, live })))
 }
 
 /// What was noted with a domain; nothing when it is not ours.
-pub(crate) fn noted(domain: &Domain) -> Result<Option<Noted>, VirtError> {
+pub(crate) fn noted(domain: &Domain) -> Result<Result<Option<Noted>, Error>, VirtError> {
     let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
     match domain.get_metadata(kind, Some(NAMESPACE), sys::VIR_DOMAIN_AFFECT_CONFIG) {
-        Ok(element) => Ok(Noted::read(&element)),
-        Err(error) if error.code() == ErrorNumber::NoDomainMetadata => Ok(None),
+        Ok(element) => match Noted::read(&element) {
+            Some(noted) => Ok(Ok(Some(noted))),
+            None => Ok(Err(unreadable(domain)?)),
+        },
+        Err(error) if error.code() == ErrorNumber::NoDomainMetadata => Ok(Ok(None)),
         Err(error) => Err(error),
     }
+}
+
+fn unreadable(domain: &Domain) -> Result<Error, VirtError> {
+    Ok(Error::Unreadable {
+        machine: domain.get_name()?,
+    })
 }
 
 /// Replaces what is noted with a domain. `element` is from [`crate::domain::element`].
@@ -60,30 +76,26 @@ pub(crate) fn note(domain: &Domain, element: &str) -> Result<(), VirtError> {
     Ok(())
 }
 
-/// The other domain that has a volume of these; nothing when none has.
-pub(crate) fn owner(
-    connect: &Connect,
-    object: &str,
-    volumes: &[String],
-) -> Result<Option<(String, String)>, VirtError> {
+/// Refuses volumes of which another domain has one, or may have one.
+pub(crate) fn untaken(connect: &Connect, object: &str, volumes: &[String]) -> Result<Result<(), Error>, VirtError> {
     for domain in connect.list_all_domains(0)? {
         // One that goes away while we look has nothing any more.
         let noted = match noted(&domain) {
             Err(error) if error.code() == ErrorNumber::NoDomain => continue,
             other => other?,
         };
-        let Some(other) = noted
-            .map(|noted| noted.description)
-            .filter(|other| other.object != object)
-        else {
-            continue;
+        let other = match noted {
+            Ok(Some(noted)) if noted.description.object != object => noted.description,
+            Ok(_) => continue,
+            Err(error) => return Ok(Err(error)),
         };
-        let theirs = other.disks.into_iter().map(|device| device.disk.volume);
-        if let Some(volume) = theirs.into_iter().find(|volume| volumes.contains(volume)) {
-            return Ok(Some((volume, other.object)));
+        let mut theirs = other.disks.into_iter().map(|device| device.disk.volume);
+        if let Some(volume) = theirs.find(|volume| volumes.contains(volume)) {
+            let machine = other.object;
+            return Ok(Err(Error::Taken { volume, machine }));
         }
     }
-    Ok(None)
+    Ok(Ok(()))
 }
 
 pub(crate) fn state(domain: &Domain, ordered: bool) -> Result<RunState, VirtError> {

@@ -6,8 +6,10 @@ mod compute {
     mod crash;
     mod exclusive;
     mod lab;
+    mod libvirtd;
     mod linux;
     mod private;
     mod simulated;
+    mod unreadable;
     mod viewers;
 }

@@ -31,14 +31,15 @@ struct Element {
 
 impl Noted {
     /// Our element; with its namespace, or for where libvirt puts that in.
-    pub(super) fn element(&self, with_namespace: bool) -> xml::Machine {
-        xml::Machine {
+    pub(super) fn element(&self, with_namespace: bool) -> Result<xml::Machine, quick_xml::SeError> {
+        let description = serde_json::to_string(&self.description);
+        let description = description.map_err(|error| quick_xml::SeError::Custom(error.to_string()))?;
+        Ok(xml::Machine {
             namespace: with_namespace.then_some(NAMESPACE),
             boots: self.boots,
             ordered: self.ordered,
-            // A description is plain values: nothing in it that JSON has no word for.
-            description: serde_json::to_string(&self.description).unwrap_or_default(),
-        }
+            description,
+        })
     }
 
     /// Reads our element as libvirt gives it back; nothing when it is not ours to read.

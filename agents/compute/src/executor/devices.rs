@@ -19,18 +19,16 @@ impl Machines {
         let backing = self.backing(device)?;
         let (name, device) = (object.to_owned(), device.clone());
         let done = self.hypervisor.change(move |connect| {
-            let seen = match machine::see(connect, &name)? {
-                None => return Ok(Err(Error::Unknown)),
-                Some(seen) if matches!(seen.state, RunState::Off(_)) => return Ok(Err(Error::Off)),
-                Some(seen) => seen,
+            let seen = match running(connect, &name)? {
+                Ok(seen) => seen,
+                Err(error) => return Ok(Err(error)),
             };
             let volume = &device.disk.volume;
             if seen.live.volumes.contains(volume) {
                 return Ok(Ok(()));
             }
-            let owner = machine::owner(connect, &name, std::slice::from_ref(volume))?;
-            if let Some((volume, machine)) = owner {
-                return Ok(Err(Error::Taken { volume, machine }));
+            if let Err(error) = machine::untaken(connect, &name, std::slice::from_ref(volume))? {
+                return Ok(Err(error));
             }
             let Some(target) = machine::free_target(&seen.live, device.model) else {
                 return Ok(Err(Error::Unfit("no name is left for a disk".to_owned())));
@@ -45,10 +43,9 @@ impl Machines {
     pub(super) async fn attach_port(&self, object: &str, device: &PortDevice) -> Result<(), Error> {
         let (name, device) = (object.to_owned(), device.clone());
         let done = self.hypervisor.change(move |connect| {
-            let seen = match machine::see(connect, &name)? {
-                None => return Ok(Err(Error::Unknown)),
-                Some(seen) if matches!(seen.state, RunState::Off(_)) => return Ok(Err(Error::Off)),
-                Some(seen) => seen,
+            let seen = match running(connect, &name)? {
+                Ok(seen) => seen,
+                Err(error) => return Ok(Err(error)),
             };
             if seen.live.ports.contains(&device.port.id) {
                 return Ok(Ok(()));
@@ -107,6 +104,16 @@ impl Machines {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// A machine that runs, as it is seen.
+fn running(connect: &virt::connect::Connect, name: &str) -> Result<Result<machine::Seen, Error>, virt::error::Error> {
+    Ok(match machine::see(connect, name)? {
+        Ok(None) => Err(Error::Unknown),
+        Ok(Some(seen)) if matches!(seen.state, RunState::Off(_)) => Err(Error::Off),
+        Ok(Some(seen)) => Ok(seen),
+        Err(error) => Err(error),
+    })
 }
 
 fn plug(

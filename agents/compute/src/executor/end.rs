@@ -59,7 +59,12 @@ impl Machines {
         let mut failed = None;
         for object in &left {
             tracing::info!(machine = %object, "the guest did not shut down in time and is cut off");
-            failed = self.destroy(object).await.err().or(failed);
+            let done = match self.destroy(object).await {
+                // What is noted with it can't be read; it is not to outlive its node for that.
+                Err(Error::Unreadable { .. }) => self.cut(object).await,
+                done => done,
+            };
+            failed = done.err().or(failed);
         }
         for object in &machines {
             match self.note(object, |noted| Noted { boots: 0, ..noted }).await {
@@ -89,7 +94,8 @@ impl Machines {
             let mut names = Vec::new();
             for domain in connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)? {
                 // One that goes away while we look has ended.
-                if let (Ok(name), Ok(Some(_))) = (domain.get_name(), machine::noted(&domain)) {
+                // Whatever can be read of it: it has an end too.
+                if let (Ok(name), Ok(Ok(Some(_)) | Err(_))) = (domain.get_name(), machine::noted(&domain)) {
                     names.push(name);
                 }
             }

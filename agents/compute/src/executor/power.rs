@@ -100,6 +100,13 @@ impl Machines {
             return Ok(());
         }
         self.note(object, |noted| Noted { ordered: true, ..noted }).await?;
+        self.cut(object).await?;
+        symphony_crash::point("compute.destroy.after_destroy");
+        Ok(())
+    }
+
+    /// Cuts a machine off, whatever is noted with it.
+    pub(super) async fn cut(&self, object: &str) -> Result<(), Error> {
         let name = object.to_owned();
         let done = self
             .hypervisor
@@ -111,9 +118,7 @@ impl Machines {
                 },
                 None => Ok(()),
             });
-        done.await?;
-        symphony_crash::point("compute.destroy.after_destroy");
-        Ok(())
+        Ok(done.await?)
     }
 
     pub(super) async fn reboot(&self, object: &str, boots: u64, timeout_ms: u32) -> Result<(), Error> {
@@ -161,8 +166,10 @@ impl Machines {
             let Some(found) = machine::find(connect, &object)? else {
                 return Ok(Err(Error::Unknown));
             };
-            let Some(noted) = machine::noted(&found)? else {
-                return Ok(Err(Error::Unknown));
+            let noted = match machine::noted(&found)? {
+                Ok(Some(noted)) => noted,
+                Ok(None) => return Ok(Err(Error::Unknown)),
+                Err(error) => return Ok(Err(error)),
             };
             match domain::element(&change(noted)) {
                 Ok(element) => machine::note(&found, &element).map(Ok),

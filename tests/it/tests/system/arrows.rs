@@ -7,6 +7,8 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("symphony-core", &[]),
     ("symphony-crash", &[]),
+    ("symphony-pki", &[]),
+    ("symphony-models", &[]),
     ("symphony-store", &["symphony-crash"]),
     ("symphony-runtime", &["symphony-core", "symphony-crash"]),
     ("symphony-api", &["symphony-core"]),
