@@ -97,6 +97,7 @@ impl Session {
         notices: Notices,
     ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
             .http2_prior_knowledge()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

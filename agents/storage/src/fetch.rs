@@ -43,6 +43,7 @@ enum Attempt {
 impl Fetcher {
     pub(crate) fn new(token: &str) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)

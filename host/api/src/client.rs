@@ -63,6 +63,7 @@ impl Client {
     /// When the address is not of the form `http://HOST:PORT`, or the socket is not there or somebody else's.
     pub fn new(endpoint: &Endpoint, token: Option<&str>, project: &str) -> Result<Self, ClientError> {
         let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
             .user_agent(concat!("symphony/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)

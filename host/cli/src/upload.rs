@@ -61,6 +61,7 @@ impl Source {
             );
         }
         let failed = |error: reqwest::Error| Failure::caused(format!("could not fetch {url}"), &error);
+        symphony_pki::allow_the_web();
         let answer = reqwest::get(url)
             .await
             .and_then(reqwest::Response::error_for_status)

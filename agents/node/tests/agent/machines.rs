@@ -213,7 +213,11 @@ pub(crate) async fn console_says(folder: &Folder, machine: &str, wanted: &str) {
 
 /// What the data port tells of a machine's console.
 async fn log_of(hello: &symphony_protocol::Hello, machine: &str) -> String {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+        .no_proxy()
+        .build()
+        .unwrap();
     let path = symphony_protocol::data::MACHINES_PATH;
     let get = client.get(format!("{}{path}{machine}/console/log", hello.data_url));
     let answer = get.bearer_auth(TOKEN).send().await.unwrap();

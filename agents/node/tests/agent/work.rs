@@ -401,7 +401,11 @@ pub(crate) fn states(facts: &[image::Fact]) -> (Option<image::Upload>, bool) {
 }
 
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+        .no_proxy()
+        .build()
+        .unwrap()
 }
 
 /// Sends bytes as a stream of unknown length.

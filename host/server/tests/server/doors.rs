@@ -272,11 +272,19 @@ async fn both_versions_of_http_are_spoken() {
     let harness = Harness::start().await;
     for (http, version) in [
         (
-            reqwest::Client::builder().http2_prior_knowledge().build().unwrap(),
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+                .http2_prior_knowledge()
+                .build()
+                .unwrap(),
             reqwest::Version::HTTP_2,
         ),
         (
-            reqwest::Client::builder().http1_only().build().unwrap(),
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+                .http1_only()
+                .build()
+                .unwrap(),
             reqwest::Version::HTTP_11,
         ),
     ] {

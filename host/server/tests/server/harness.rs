@@ -89,7 +89,11 @@ impl Harness {
             .await
             .unwrap();
         let base = format!("http://{}", server.address());
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+            .no_proxy()
+            .build()
+            .unwrap();
         Self {
             base,
             store,

@@ -22,7 +22,11 @@ impl SimulatedAgent {
     async fn connect(harness: &Harness, first: Vec<u8>) -> Self {
         let (up, pieces) = mpsc::channel(16);
         up.send(Ok(first.into())).await.unwrap();
-        let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+            .http2_prior_knowledge()
+            .build()
+            .unwrap();
         let request = http
             .post(format!("{}{SESSION_PATH}", harness.base))
             .bearer_auth(AGENT_TOKEN);

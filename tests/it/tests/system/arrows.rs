@@ -8,16 +8,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("symphony-core", &[]),
     ("symphony-crash", &[]),
     ("symphony-pki", &[]),
-    ("symphony-models", &[]),
     ("symphony-store", &["symphony-crash"]),
     ("symphony-runtime", &["symphony-core", "symphony-crash"]),
-    ("symphony-api", &["symphony-core"]),
+    ("symphony-api", &["symphony-core", "symphony-pki"]),
     ("symphony-protocol", &["symphony-core"]),
     (
         "symphony-control",
         &[
             "symphony-core",
             "symphony-crash",
+            "symphony-pki",
             "symphony-store",
             "symphony-runtime",
             "symphony-api",
@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "symphony-core",
             "symphony-crash",
+            "symphony-pki",
             "symphony-store",
             "symphony-runtime",
             "symphony-api",
@@ -38,13 +39,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "symphony-cli",
-        &["symphony-core", "symphony-api", "symphony-plugin-build"],
+        &["symphony-core", "symphony-pki", "symphony-api", "symphony-plugin-build"],
     ),
     (
         "symphony",
         &[
             "symphony-core",
             "symphony-crash",
+            "symphony-pki",
             "symphony-store",
             "symphony-runtime",
             "symphony-api",
@@ -56,29 +58,54 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "symphony-agent",
-        &["symphony-core", "symphony-crash", "symphony-protocol"],
+        &["symphony-core", "symphony-crash", "symphony-pki", "symphony-protocol"],
     ),
     (
         "symphony-storage",
-        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+        &[
+            "symphony-core",
+            "symphony-crash",
+            "symphony-pki",
+            "symphony-protocol",
+            "symphony-agent",
+        ],
     ),
     (
         "symphony-image",
-        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+        &[
+            "symphony-core",
+            "symphony-crash",
+            "symphony-pki",
+            "symphony-protocol",
+            "symphony-agent",
+        ],
     ),
     (
         "symphony-network",
-        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+        &[
+            "symphony-core",
+            "symphony-crash",
+            "symphony-pki",
+            "symphony-protocol",
+            "symphony-agent",
+        ],
     ),
     (
         "symphony-compute",
-        &["symphony-core", "symphony-crash", "symphony-protocol", "symphony-agent"],
+        &[
+            "symphony-core",
+            "symphony-crash",
+            "symphony-pki",
+            "symphony-protocol",
+            "symphony-agent",
+        ],
     ),
     (
         "symphony-node",
         &[
             "symphony-core",
             "symphony-crash",
+            "symphony-pki",
             "symphony-protocol",
             "symphony-agent",
             "symphony-storage",
@@ -98,7 +125,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("network-bridge", &["symphony-sdk"]),
 ];
 /// Nobody imports these; they may import everything.
-const TESTS: &[&str] = &["symphony-bench", "symphony-lab", "symphony-tests", "xtask"];
+const TESTS: &[&str] = &[
+    "symphony-bench",
+    "symphony-lab",
+    "symphony-models",
+    "symphony-tests",
+    "xtask",
+];
 
 /// What a room must never see of the outside, wherever it would come from.
 const NEVER: &[(&str, &[&str])] = &[
