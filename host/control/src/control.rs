@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::Agents;
 use crate::collect;
-use crate::election::{Election, ElectionError, Leadership};
+use crate::election::{Election as _, ElectionError, Leadership, Sole};
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
@@ -22,11 +22,10 @@ use crate::view::View;
 use crate::write::Writer;
 
 /// What a manager's loops need.
+#[derive(Clone)]
 pub struct ControlConfig {
     /// The state.
     pub store: Arc<dyn Store>,
-    /// How the leader is found.
-    pub election: Arc<dyn Election>,
     /// Runs the components.
     pub runtime: Runtime,
     /// Where components are kept.
@@ -92,26 +91,49 @@ struct Shared {
 }
 
 impl Control {
-    /// Waits to lead, loads what serves, and starts the loops.
+    /// The loops of the one manager of a store: it leads at once.
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
-    pub async fn start(config: ControlConfig) -> Result<Self, StartError> {
+    pub async fn alone(config: ControlConfig) -> Result<Self, StartError> {
+        let view = View::follow(Arc::clone(&config.store), config.stop.clone()).await?;
+        let leadership = Sole.lead(&config.store).await?;
+        Self::start(config, view, leadership).await
+    }
+
+    /// Loads what serves, and starts the loops of a manager that leads. They end when it is asked to stop, or leads no
+    /// more.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub(crate) async fn start(config: ControlConfig, view: View, leadership: Leadership) -> Result<Self, StartError> {
         let ControlConfig {
             store,
-            election,
             runtime,
             plugins_dir,
             first_party,
             agent_token,
             stop,
         } = config;
-        let leadership = election.lead(&store).await?;
+        let stop = stop.child_token();
+        let ends_all = stop.clone().drop_guard();
         tracing::info!(epoch = %leadership.epoch(), "this manager leads");
-        let view = View::follow(Arc::clone(&store), stop.clone()).await?;
-        let writer = Writer::new(Arc::clone(&store), leadership);
+        tokio::spawn({
+            let (stop, lost) = (stop.clone(), leadership.lost());
+            async move {
+                tokio::select! {
+                    () = lost.cancelled() => stop.cancel(),
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
+        // What the leader before has written is to be seen before the first decision.
+        let newest = store.status().await?.revision;
+        view.seen(newest).await;
+        let writer = Writer::new(Arc::clone(&store), leadership.clone());
         let metrics = Metrics::new();
-        let library = Arc::new(Library::open(plugins_dir, runtime).map_err(StartError::Plugins)?);
+        let library = Library::open(plugins_dir, runtime, Arc::clone(&store)).map_err(StartError::Plugins)?;
+        let library = Arc::new(library);
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
         let slots = Slots::new(Arc::clone(&library), reports);
         let plugins = Plugins::new(writer.clone(), view.clone(), library, slots.clone());
@@ -138,6 +160,7 @@ impl Control {
         loops.spawn(agents.watch_silence(stop.clone()));
         loops.spawn(collect::run(writer, view.clone(), stop.clone()));
         let loops = tokio::sync::Mutex::new(loops);
+        ends_all.disarm();
         Ok(Self {
             shared: Arc::new(Shared {
                 store,
@@ -198,11 +221,12 @@ impl Control {
         self.shared.stop.cancelled().await;
     }
 
-    /// Ends the loops and waits for them.
+    /// Ends the loops, waits for them, and lets another manager lead.
     pub async fn stop(&self) {
         self.shared.stop.cancel();
         let mut loops = self.shared.loops.lock().await;
         while loops.join_next().await.is_some() {}
+        self.shared.leadership.resign(self.shared.store.as_ref()).await;
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {

@@ -28,6 +28,7 @@ mod election;
 mod events;
 mod explain;
 mod metrics;
+mod office;
 mod place;
 pub mod plugins;
 mod preview;
@@ -36,7 +37,8 @@ mod view;
 mod write;
 
 pub use control::{Control, ControlConfig, ControlError, StartError};
-pub use election::{Election, ElectionError, Leadership, Sole};
+pub use election::{Election, ElectionError, LEASE_TTL, Leader, Leadership, Lease, Sole};
 pub use explain::{AsOf, Chosen, Explanation, MachinePreview, Preview};
+pub use office::{Office, Standing};
 pub use preview::PlannedStep;
 pub use view::{Stored, View};

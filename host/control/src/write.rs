@@ -39,8 +39,8 @@ impl Writer {
         &self.store
     }
 
-    pub(crate) fn leadership(&self) -> Leadership {
-        self.leadership
+    pub(crate) fn leadership(&self) -> &Leadership {
+        &self.leadership
     }
 
     /// Commits a transaction, if this manager still leads and everything it compares holds.

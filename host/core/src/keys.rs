@@ -8,7 +8,9 @@
 //! v1/address/NETWORK-ID/ADDRESS v1/mac/MAC             v1/subnets/PROJECT
 //! v1/node/NAME                  v1/ledger/NODE         v1/event/ID
 //! v1/plugin/DIGEST              v1/activation/SLOT     v1/idempotency/PROJECT/KEY-HASH
-//! v1/cluster                    v1/leader              v1/manager/NAME
+//! v1/cluster                    v1/leader              v1/epoch
+//! v1/authority                  v1/manager/NAME        v1/manager-alive/NAME     v1/enrolment/manager|node/NAME
+//! parts/plugin/DIGEST/NUMBER    the bytes of components; no records, and outside of what managers hold in memory
 //! ```
 
 use crate::digest::Digest;
@@ -43,6 +45,17 @@ pub const IDEMPOTENCY: &str = "v1/idempotency/";
 pub const CLUSTER: &str = "v1/cluster";
 /// The leader's record; its epoch fences every write of the loops.
 pub const LEADER: &str = "v1/leader";
+
+/// Counts the leaders there were.
+pub const EPOCH: &str = "v1/epoch";
+/// What certificates are issued with.
+pub const AUTHORITY: &str = "v1/authority";
+/// All managers.
+pub const MANAGERS: &str = "v1/manager/";
+/// All managers that are heard of.
+pub const MANAGERS_ALIVE: &str = "v1/manager-alive/";
+/// All members that were let in.
+pub const ENROLMENTS: &str = "v1/enrolment/";
 
 /// A volume's.
 #[must_use]
@@ -197,7 +210,37 @@ pub fn node(name: &Name) -> String {
 /// A manager's, among the services.
 #[must_use]
 pub fn manager(name: &Name) -> String {
-    format!("v1/manager/{name}")
+    format!("{MANAGERS}{name}")
+}
+
+/// There while a manager is heard of.
+#[must_use]
+pub fn manager_alive(name: &Name) -> String {
+    format!("{MANAGERS_ALIVE}{name}")
+}
+
+/// What lets a manager in.
+#[must_use]
+pub fn manager_enrolment(name: &Name) -> String {
+    format!("{ENROLMENTS}manager/{name}")
+}
+
+/// What lets a node in.
+#[must_use]
+pub fn node_enrolment(name: &Name) -> String {
+    format!("{ENROLMENTS}node/{name}")
+}
+
+/// A piece of a component's bytes.
+#[must_use]
+pub fn plugin_part(digest: &Digest, number: usize) -> String {
+    format!("{}{number:04}", plugin_parts(digest))
+}
+
+/// All pieces of a component's bytes, in order.
+#[must_use]
+pub fn plugin_parts(digest: &Digest) -> String {
+    format!("parts/plugin/{}/", digest.hex())
 }
 
 /// What is claimed on a node.

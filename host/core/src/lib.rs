@@ -8,6 +8,7 @@
 //!   [`network`], [`node`], [`plugin`], [`event`]: the resources.
 //! - [`place`]: requests, candidates, decisions, claims, and the checks on what a scheduler answers.
 //! - [`plan`]: intents, facts and steps, and the checks on what a driver answers.
+//! - [`member`]: who belongs to the cluster, and what lets each of them in.
 //! - [`record`], [`keys`]: how resources are written down.
 
 #![warn(missing_docs)]
@@ -21,6 +22,7 @@ pub mod image;
 pub mod keys;
 pub mod labels;
 pub mod machine;
+pub mod member;
 pub mod meta;
 pub mod name;
 pub mod network;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use symphony_api::ClientConfig;
 use symphony_cli::Failure;
-use symphony_control::{Control, ControlConfig, Sole};
+use symphony_control::{Control, ControlConfig};
 use symphony_runtime::{Compiler, Limits, Options, Runtime};
 use symphony_server::{ServeError, Server, ServerConfig, Tokens};
 use symphony_store::{Embedded, Store};
@@ -178,14 +178,13 @@ async fn start_loops(folder: &Folder, store: Arc<dyn Store>, agent_token: String
         .map_err(|error| Failure::caused("could not start the sandbox", &error))?;
     let config = ControlConfig {
         store,
-        election: Arc::new(Sole),
         runtime,
         plugins_dir: folder.join("plugins"),
         first_party: first_party::COMPONENTS.map(<[u8]>::to_vec).to_vec(),
         agent_token,
         stop: CancellationToken::new(),
     };
-    Control::start(config)
+    Control::alone(config)
         .await
         .map_err(|error| Failure::caused("could not start the manager", &error))
 }

@@ -1,4 +1,5 @@
-//! The components themselves: files named by digest in the manager's folder, made durable before they are on record.
+//! The components themselves: in pieces in the store, for all managers, before they are on record; and as files named by
+//! digest in this manager's folder, so that they are fetched once.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,12 +7,20 @@ use std::sync::Arc;
 
 use symphony_core::digest::Digest;
 use symphony_core::plugin::COMPONENT_BYTES_MAX;
+use symphony_runtime::inspect;
 use symphony_runtime::smoke::smoke;
 use symphony_runtime::{
     Compiled, DriverPlugin, Hosted, Manifest, PluginFault, PrepareError, Rejected, Runtime, SchedulerPlugin,
 };
+use symphony_core::keys;
+use symphony_store::{Range, Store, StoreExt as _, read_all};
 
 use crate::write::WriteError;
+
+/// Bytes of a piece in the store.
+const PART_BYTES: usize = 512 << 10;
+/// Pieces that are read at a time.
+const PARTS_PAGE: usize = 8;
 
 /// Why a component is not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +37,9 @@ pub enum UploadError {
     /// It can't be kept.
     #[error("the component could not be stored")]
     Disk(#[source] std::io::Error),
+    /// The store.
+    #[error("the component could not be written to the store")]
+    Store(#[from] symphony_store::Error),
     /// It can't be put on record.
     #[error("the plugin could not be recorded")]
     Write(#[from] WriteError),
@@ -45,6 +57,12 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+    /// The store does not have it, or has other bytes.
+    #[error("its component {0} is not in the store; push it again")]
+    Lost(Digest),
+    /// The store.
+    #[error("its component can't be fetched from the store")]
+    Store(#[from] symphony_store::Error),
     /// It can't be compiled any more.
     #[error("it can't be compiled")]
     Compile(#[source] PrepareError),
@@ -57,13 +75,14 @@ pub enum LoadError {
 pub(crate) struct Library {
     dir: PathBuf,
     runtime: Runtime,
+    store: Arc<dyn Store>,
 }
 
 impl Library {
     /// Opens the folder; it is made when it is missing.
-    pub(crate) fn open(dir: PathBuf, runtime: Runtime) -> std::io::Result<Self> {
+    pub(crate) fn open(dir: PathBuf, runtime: Runtime, store: Arc<dyn Store>) -> std::io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir, runtime })
+        Ok(Self { dir, runtime, store })
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -89,12 +108,44 @@ impl Library {
             })?;
         smoke(&compiled, "{}").await.map_err(UploadError::Smoke)?;
         let manifest = compiled.manifest().clone();
-        let path = self.path(&manifest.digest);
-        tokio::task::spawn_blocking(move || write_durably(&path, &bytes))
-            .await
-            .map_err(|error| UploadError::Disk(std::io::Error::other(error)))?
-            .map_err(UploadError::Disk)?;
+        self.share(&manifest.digest, &bytes).await?;
+        self.write(manifest.digest, bytes).await.map_err(UploadError::Disk)?;
         Ok(manifest)
+    }
+
+    /// Puts a component's bytes into the store, in pieces. Pieces that are there are the same: they are named by digest.
+    async fn share(&self, digest: &Digest, bytes: &[u8]) -> Result<(), symphony_store::Error> {
+        let mut known = Range::prefix(keys::plugin_parts(digest));
+        known.keys_only = true;
+        let known = self.store.range(known).await?.kvs.len();
+        for (number, part) in bytes.chunks(PART_BYTES).enumerate().skip(known) {
+            self.store.put(keys::plugin_part(digest, number), part.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, digest: Digest, bytes: Arc<[u8]>) -> std::io::Result<()> {
+        let path = self.path(&digest);
+        let written = tokio::task::spawn_blocking(move || write_durably(&path, &bytes)).await;
+        written.map_err(std::io::Error::other)?
+    }
+
+    /// A component's bytes, from the folder or else from the store.
+    async fn bytes(&self, digest: Digest) -> Result<Arc<[u8]>, LoadError> {
+        match tokio::fs::read(self.path(&digest)).await {
+            Ok(bytes) => return Ok(bytes.into()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(LoadError::Missing { digest, source }),
+        }
+        let parts = read_all(self.store.as_ref(), Range::prefix(keys::plugin_parts(&digest)), PARTS_PAGE).await?;
+        let bytes: Vec<u8> = parts.kvs.iter().flat_map(|part| part.value.iter().copied()).collect();
+        if inspect::digest(&bytes) != digest {
+            return Err(LoadError::Lost(digest));
+        }
+        let bytes: Arc<[u8]> = bytes.into();
+        let written = self.write(digest, Arc::clone(&bytes)).await;
+        written.map_err(|source| LoadError::Missing { digest, source })?;
+        Ok(bytes)
     }
 
     pub(crate) async fn scheduler(&self, digest: Digest, config: &str) -> Result<Arc<SchedulerPlugin>, LoadError> {
@@ -112,10 +163,8 @@ impl Library {
     }
 
     async fn compiled(&self, digest: Digest) -> Result<Compiled, LoadError> {
-        let bytes = tokio::fs::read(self.path(&digest))
-            .await
-            .map_err(|source| LoadError::Missing { digest, source })?;
-        self.runtime.prepare(bytes.into()).await.map_err(LoadError::Compile)
+        let bytes = self.bytes(digest).await?;
+        self.runtime.prepare(bytes).await.map_err(LoadError::Compile)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

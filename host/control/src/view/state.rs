@@ -10,6 +10,7 @@ use symphony_core::digest::Digest;
 use symphony_core::id::{MachineId, NetworkId};
 use symphony_core::image::{Image, ImagePhase};
 use symphony_core::machine::Machine;
+use symphony_core::member::{Enrolment, Manager};
 use symphony_core::name::Name;
 use symphony_core::network::Network;
 use symphony_core::node::Node;
@@ -18,6 +19,8 @@ use symphony_core::plugin::{Activation, Plugin, Slot};
 use symphony_core::volume::Volume;
 use symphony_core::{keys, record};
 use symphony_store::{Event, KeyValue, Revision, WatchBatch};
+
+use crate::election::Leader;
 
 use ports::Ports;
 pub(crate) use ports::{SegmentKey, all_ports};
@@ -61,6 +64,12 @@ pub(crate) struct State {
     pub(crate) capacity: Revision,
     /// How many events there are, by key.
     pub(crate) events: BTreeSet<String>,
+    /// Who leads, as far as is seen.
+    pub(crate) leader: Option<Leader>,
+    /// What lets members in, by key.
+    pub(crate) enrolments: HashMap<String, Held<Enrolment>>,
+    /// The managers that were let in.
+    pub(crate) managers: BTreeMap<Name, Held<Manager>>,
 }
 
 /// Who waits for what.
@@ -169,6 +178,22 @@ impl State {
             }
         } else if key.starts_with(keys::EVENTS) {
             self.events.insert(key.to_owned());
+        } else {
+            self.put_membership(key, kv);
+        }
+    }
+
+    fn put_membership(&mut self, key: &str, kv: &KeyValue) {
+        if key == keys::LEADER {
+            self.leader = record::decode(&kv.value).ok();
+        } else if key.starts_with(keys::ENROLMENTS) {
+            if let Some(enrolment) = decode(kv) {
+                self.enrolments.insert(key.to_owned(), enrolment);
+            }
+        } else if let Some(name) = key.strip_prefix(keys::MANAGERS).and_then(|name| name.parse().ok())
+            && let Some(manager) = decode(kv)
+        {
+            self.managers.insert(name, manager);
         }
     }
 
@@ -221,6 +246,12 @@ impl State {
             self.capacity = self.revision;
         } else if key.starts_with(keys::EVENTS) {
             self.events.remove(key);
+        } else if key == keys::LEADER {
+            self.leader = None;
+        } else if key.starts_with(keys::ENROLMENTS) {
+            self.enrolments.remove(key);
+        } else if let Some(name) = key.strip_prefix(keys::MANAGERS).and_then(|name| name.parse::<Name>().ok()) {
+            self.managers.remove(&name);
         }
     }
 }

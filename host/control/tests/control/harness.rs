@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use symphony_control::agents::{Inbox, Session};
-use symphony_control::{Control, ControlConfig, Sole, clock};
+use symphony_control::{Control, ControlConfig, clock};
 use symphony_core::counter::Epoch;
 use symphony_core::id::VolumeId;
 use symphony_core::labels::Labels;
@@ -58,14 +58,13 @@ impl Loops {
         };
         let config = ControlConfig {
             store: Arc::clone(&store),
-            election: Arc::new(Sole),
             runtime: Runtime::open(options).unwrap(),
             plugins_dir: dir.path().join("plugins"),
             first_party: ["spread", "file", "libvirt", "bridge"].map(component).to_vec(),
             agent_token: "secret".to_owned(),
             stop: CancellationToken::new(),
         };
-        let control = Control::start(config).await.unwrap();
+        let control = Control::alone(config).await.unwrap();
         Self {
             control,
             store,

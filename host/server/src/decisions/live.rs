@@ -113,6 +113,7 @@ fn upload_problem(error: &UploadError) -> Problem {
             Problem::new(Code::PluginRejected, chain(error))
         }
         UploadError::Disk(_) => internal(error),
+        UploadError::Store(error) => store_problem(error),
         UploadError::Write(error) => write_problem(error),
     }
 }
