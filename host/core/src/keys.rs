@@ -10,6 +10,7 @@
 //! v1/plugin/DIGEST              v1/activation/SLOT     v1/idempotency/PROJECT/KEY-HASH
 //! v1/cluster                    v1/leader              v1/epoch
 //! v1/authority                  v1/manager/NAME        v1/manager-alive/NAME     v1/enrolment/manager|node/NAME
+//! v1/token/ID                   v1/project/NAME        v1/quota/PROJECT
 //! parts/plugin/DIGEST/NUMBER    the bytes of components; no records, and outside of what managers hold in memory
 //! ```
 
@@ -18,6 +19,7 @@ use crate::id::{EventId, ImageId, MachineId, NetworkId, VolumeId};
 use crate::name::Name;
 use crate::network::{Address, Mac};
 use crate::plugin::Slot;
+use crate::token::TokenId;
 
 /// All volumes.
 pub const VOLUMES: &str = "v1/volume/";
@@ -41,6 +43,10 @@ pub const PLUGINS: &str = "v1/plugin/";
 pub const ACTIVATIONS: &str = "v1/activation/";
 /// All kept answers to requests with an `Idempotency-Key`.
 pub const IDEMPOTENCY: &str = "v1/idempotency/";
+/// All tokens.
+pub const TOKENS: &str = "v1/token/";
+/// All projects that are on record.
+pub const PROJECTS: &str = "v1/project/";
 /// The cluster's own record.
 pub const CLUSTER: &str = "v1/cluster";
 /// The leader's record; its epoch fences every write of the loops.
@@ -271,4 +277,22 @@ pub fn activation(slot: Slot) -> String {
 #[must_use]
 pub fn idempotency(project: &Name, key: &Digest) -> String {
     format!("{IDEMPOTENCY}{project}/{}", key.hex())
+}
+
+/// A token's.
+#[must_use]
+pub fn token(id: TokenId) -> String {
+    format!("{TOKENS}{id}")
+}
+
+/// A project's.
+#[must_use]
+pub fn project(name: &Name) -> String {
+    format!("{PROJECTS}{name}")
+}
+
+/// Written with everything that a project with quotas gets: two that together are too much can't be made at the same time.
+#[must_use]
+pub fn quota(project: &Name) -> String {
+    format!("v1/quota/{project}")
 }

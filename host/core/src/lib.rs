@@ -6,6 +6,7 @@
 //! - [`name`], [`id`], [`quantity`], [`digest`], [`counter`], [`labels`]: values that cannot be wrong once they exist.
 //! - [`meta`], [`condition`]: what every resource has. [`volume`], [`image`], [`machine`],
 //!   [`network`], [`node`], [`plugin`], [`event`]: the resources.
+//! - [`token`]: who is let in, and as what.
 //! - [`place`]: requests, candidates, decisions, claims, and the checks on what a scheduler answers.
 //! - [`plan`]: intents, facts and steps, and the checks on what a driver answers.
 //! - [`member`]: who belongs to the cluster, and what lets each of them in.
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod plugin;
 pub mod quantity;
 pub mod record;
+pub mod token;
 pub mod volume;
 
 /// A moment, for display and order of events. No decision is ever made on it.

@@ -57,6 +57,9 @@ impl Authority {
 /// What lets a member in. Without it no certificate does: to revoke is to take it away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolment {
+    /// The digest of its key, in hexadecimal: who asks again with the same is the same.
+    #[serde(default)]
+    pub key: String,
     /// What a node may do; nothing for a manager.
     #[serde(default)]
     pub roles: BTreeSet<Role>,
@@ -69,8 +72,9 @@ pub struct Enrolment {
 impl Enrolment {
     /// A new member's.
     #[must_use]
-    pub fn new(now: Timestamp) -> Self {
+    pub const fn new(key: String, now: Timestamp) -> Self {
         Self {
+            key,
             roles: BTreeSet::new(),
             serials: Vec::new(),
             since: now,
@@ -83,6 +87,13 @@ impl Enrolment {
         if self.serials.len() > SERIALS_MAX {
             self.serials.remove(0);
         }
+    }
+
+    /// Takes the certificate on that was issued in place of one: that one stays, for the answer may be lost; those before
+    /// it go.
+    pub fn renewed(&mut self, old: &str, serial: String) {
+        self.serials.retain(|known| known == old);
+        self.serials.push(serial);
     }
 
     /// Whether this certificate lets its owner in.
@@ -120,7 +131,7 @@ mod tests {
 
     #[test]
     fn two_certificates_are_good_at_a_time() {
-        let mut enrolment = Enrolment::new(Timestamp::UNIX_EPOCH);
+        let mut enrolment = Enrolment::new(String::new(), Timestamp::UNIX_EPOCH);
         for serial in ["a", "b", "c"] {
             enrolment.certified(serial.to_owned());
         }
