@@ -1,28 +1,31 @@
-//! Who is who in a cluster: its authority, the certificates of its managers and nodes, and how they meet over TLS.
+//! Who is who in a cluster: its authority, the certificates of its managers and nodes, and the TLS between them.
+//!
+//! - [`Authority`]: signs certificates. Only managers have it.
+//! - [`Identity`]: which member of which cluster, as it stands in a certificate.
+//! - [`MemberKey`], [`Credentials`]: a member's key, certificate and trusted roots, in a folder of their own.
+//! - [`Tls`]: configurations for servers and clients, which follow new credentials without a restart.
+//! - [`pinned_client_config`]: for who is not a member yet and knows the authority's digest only.
+//! - [`Trouble`]: why a connection came to nothing, in words.
+//!
+//! It never decides who may do what, never keeps a list of members or of revoked certificates, and reads the clock only
+//! where a TLS handshake asks for the time.
 
 #![warn(missing_docs)]
 
-use std::sync::Arc;
+mod authority;
+mod credentials;
+mod files;
+mod identity;
+mod pem;
+mod tls;
+mod trouble;
+mod web;
 
-/// The one provider of cryptography of all that is ours. It is named everywhere, and never made the process's default.
-#[must_use]
-pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// The TLS of a client that speaks plain HTTP only: it trusts nobody. HTTP clients want one all the same.
-#[must_use]
-pub fn trusting_nobody() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("the provider knows TLS 1.3")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
-
-/// Lets HTTP clients of this process reach servers of the web, with the certificates that this server trusts. Only a program
-/// for people does so; nothing of the cluster is checked by it.
-pub fn allow_the_web() {
-    // It fails when it was done before, which is as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
+pub use authority::{Authority, AuthorityError, CLOCK_GRACE_SECONDS, Issued, LIFE, request_key, sha256};
+pub use credentials::{Credentials, CredentialsError, MemberKey};
+pub use identity::{CertificateInfo, Identity, IdentityError, Member, inspect};
+pub use pem::PEM_BYTES_MAX;
+pub use tls::pinned::pinned_client_config;
+pub use tls::{ALPN, Expect, Tls, TlsError, identity_of, peer_identity};
+pub use trouble::{Trouble, trouble};
+pub use web::{allow_the_web, trusting_nobody};

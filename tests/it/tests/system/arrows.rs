@@ -7,7 +7,7 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("symphony-core", &[]),
     ("symphony-crash", &[]),
-    ("symphony-pki", &[]),
+    ("symphony-pki", &["symphony-crash"]),
     ("symphony-store", &["symphony-crash"]),
     ("symphony-runtime", &["symphony-core", "symphony-crash"]),
     ("symphony-api", &["symphony-core", "symphony-pki"]),
