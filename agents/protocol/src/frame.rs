@@ -44,12 +44,42 @@ pub enum ToAgent {
     Call(Box<Call>),
     /// Nothing new; the manager lives.
     Heartbeat,
+    /// Who belongs to the cluster has changed. Never sent to an agent below protocol 4.
+    Members(Members),
+}
+
+/// What an agent must know of the cluster's members: as a part of [`Welcome`], and whenever it changes. Each is the whole
+/// of it; what was said before counts no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// Where managers are: `ADDRESS:PORT` each, at most [`crate::enrol::MANAGERS_MAX`]. Empty: nothing is known, and the
+    /// agent keeps what it has.
+    #[serde(default)]
+    pub managers: Vec<String>,
+    /// Serial numbers of certificates that are in time and worth nothing, in hexadecimal; at most [`REVOKED_MAX`].
+    #[serde(default)]
+    pub revoked: Vec<String>,
+    /// Whom to trust, when that has changed: two authorities while one takes over from the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots_pem: Option<String>,
+    /// The agent is to renew its certificate now: it is by an authority that goes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub renew: bool,
+}
+
+/// Most serial numbers in [`Members::revoked`]: certificates live for a day, and those of before are nobody's.
+pub const REVOKED_MAX: usize = 4_096;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like that")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Who the agent is and what its node has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`crate::PROTOCOL_VERSION`].
+    /// [`crate::PROTOCOL_VERSION`] of the agent; the manager refuses what is not in [`crate::PROTOCOL_VERSION_MIN`] to its own,
+    /// and says which side is the older.
     pub protocol: u32,
     /// The node's name.
     pub node: Name,
@@ -65,19 +95,22 @@ pub struct Hello {
     /// Labels from its own configuration.
     #[serde(default)]
     pub labels: Labels,
-    /// Where its data port listens: `http://ADDRESS:PORT`.
+    /// Where its data port listens: `https://ADDRESS:PORT`.
     pub data_url: String,
     /// The highest epoch that it has seen. A manager below it is deposed and must not go on.
     pub epoch_seen: Epoch,
 }
 
 /// What the manager answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The leader's epoch.
     pub epoch: Epoch,
     /// How often to send a heartbeat, in milliseconds.
     pub heartbeat_ms: u64,
+    /// Who belongs to the cluster.
+    #[serde(flatten)]
+    pub members: Members,
 }
 
 /// A sign of life.

@@ -2,7 +2,9 @@
 //!
 //! An agent connects out to the leader and holds one HTTP/2 request open: `POST /agent/v1/session`. Up its body go
 //! [`ToManager`] frames, down the answer's body come [`ToAgent`] frames, one JSON value a line. Image bytes don't travel
-//! here: they go through the agents' data port ([`data`]).
+//! here: they go through the agents' data port ([`data`]). All of it is mutual TLS between members of the cluster; how a
+//! node becomes one is in [`enrol`]. A manager that does not lead answers the session's request with 421 and a problem
+//! whose `leader` names where the leader is ([`enrol::Refusal`]).
 //!
 //! ```text
 //!   agent                         manager
@@ -17,14 +19,18 @@
 
 pub mod config;
 pub mod data;
+pub mod enrol;
 pub mod frame;
 pub mod work;
 
-pub use frame::{Answer, Heartbeat, Hello, Notice, Progress, ToAgent, ToManager, Welcome};
+pub use frame::{Answer, Heartbeat, Hello, Members, Notice, Progress, REVOKED_MAX, ToAgent, ToManager, Welcome};
 pub use work::{Call, Failure, FailureKind, ImageLocation, Outcome, Seen, StepDone, Task, Work};
 
-/// The version of this protocol. Manager and agent must have the same; the next one will serve two.
-pub const PROTOCOL_VERSION: u32 = 3;
+/// The version of this protocol. An agent says its own in [`Hello`]; a manager serves that and the one before
+/// ([`PROTOCOL_VERSION_MIN`]), so that managers are upgraded first and agents one by one after them.
+pub const PROTOCOL_VERSION: u32 = 4;
+/// The oldest version that a manager of this one serves.
+pub const PROTOCOL_VERSION_MIN: u32 = PROTOCOL_VERSION - 1;
 /// The path of the session.
 pub const SESSION_PATH: &str = "/agent/v1/session";
 /// Longest frame, in bytes with its line end.
@@ -35,3 +41,46 @@ pub const CALLS_MAX: usize = 256;
 pub const HEARTBEAT_MS: u64 = 2_000;
 /// After how many milliseconds without a frame a session counts as lost.
 pub const SILENCE_MS_MAX: u64 = 10_000;
+
+/// Why a manager does not serve an agent of this protocol version, for [`ToAgent::Refused`]; nothing when it does.
+#[must_use]
+pub fn version_refusal(agent: u32) -> Option<String> {
+    if agent > PROTOCOL_VERSION {
+        return Some(format!(
+            "the agent is newer than the manager (protocol {agent}, the manager serves {PROTOCOL_VERSION_MIN} to \
+             {PROTOCOL_VERSION}): upgrade the managers first"
+        ));
+    }
+    (agent < PROTOCOL_VERSION_MIN).then(|| {
+        format!(
+            "the agent is too old for the manager (protocol {agent}, the manager serves {PROTOCOL_VERSION_MIN} to \
+             {PROTOCOL_VERSION}): upgrade the agent"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_versions_are_served_and_the_others_are_told_who_is_old() {
+        assert!(version_refusal(PROTOCOL_VERSION).is_none() && version_refusal(PROTOCOL_VERSION_MIN).is_none());
+        assert_eq!(
+            version_refusal(5).unwrap(),
+            "the agent is newer than the manager (protocol 5, the manager serves 3 to 4): upgrade the managers first"
+        );
+        assert!(version_refusal(2).unwrap().ends_with("upgrade the agent"));
+    }
+
+    #[test]
+    fn a_welcome_of_the_version_before_is_understood() {
+        let frame: ToAgent = serde_json::from_str(r#"{"welcome":{"epoch":3,"heartbeat_ms":2000}}"#).unwrap();
+        let ToAgent::Welcome(welcome) = frame else {
+            panic!("{frame:?}")
+        };
+        assert_eq!(welcome.members, Members::default());
+        let text = serde_json::to_string(&ToAgent::Welcome(welcome)).unwrap();
+        assert!(!text.contains("renew") && !text.contains("members"), "{text}");
+    }
+}

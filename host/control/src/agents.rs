@@ -16,7 +16,7 @@ use symphony_core::id::CallId;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
 use symphony_protocol::{
-    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Notice, Outcome, PROTOCOL_VERSION, Progress, ToAgent, Welcome,
+    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Notice, Outcome, Progress, ToAgent, Welcome, version_refusal,
     Work,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -93,11 +93,7 @@ impl Agents {
     /// # Errors
     /// With the text for the agent: another protocol, a later epoch seen, a store that can't be written.
     pub async fn connect(&self, hello: Hello) -> Result<Session, Refused> {
-        if hello.protocol != PROTOCOL_VERSION {
-            let text = format!(
-                "this manager speaks agent protocol {PROTOCOL_VERSION}, the agent {}; install the same version of both",
-                hello.protocol
-            );
+        if let Some(text) = version_refusal(hello.protocol) {
             return Err(Refused(text));
         }
         if hello.epoch_seen > self.shared.epoch {
@@ -110,6 +106,7 @@ impl Agents {
         let welcome = Welcome {
             epoch: self.shared.epoch,
             heartbeat_ms: HEARTBEAT_MS,
+            ..Welcome::default()
         };
         // The queue is empty, so the first frame always fits.
         let _ = to_agent.try_send(ToAgent::Welcome(welcome));

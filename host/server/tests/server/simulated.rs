@@ -204,6 +204,7 @@ impl Decisions for SimulatedLoops {
             .try_send(ToAgent::Welcome(Welcome {
                 epoch: Epoch(3),
                 heartbeat_ms: 1000,
+                ..Welcome::default()
             }))
             .unwrap();
         *self.to_agent.lock().unwrap() = Some(sender);
