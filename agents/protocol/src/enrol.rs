@@ -107,25 +107,25 @@ pub struct Refusal {
 
 impl Refusal {
     /// There is no such token.
-    pub const UNKNOWN: &'static str = "token-unknown";
+    pub const UNKNOWN: &'static str = "token_unknown";
     /// It has expired.
-    pub const EXPIRED: &'static str = "token-expired";
+    pub const EXPIRED: &'static str = "token_expired";
     /// It was used as often as it may be.
-    pub const USED: &'static str = "token-used";
+    pub const USED: &'static str = "token_used";
     /// It is for another role.
-    pub const WRONG_ROLE: &'static str = "token-wrong-role";
+    pub const WRONG_ROLE: &'static str = "token_wrong_role";
     /// It is of another cluster.
-    pub const WRONG_CLUSTER: &'static str = "token-wrong-cluster";
+    pub const WRONG_CLUSTER: &'static str = "token_wrong_cluster";
     /// A node with another key has the name.
-    pub const ENROLLED: &'static str = "already-enrolled";
+    pub const ENROLLED: &'static str = "already_enrolled";
     /// The clocks are further apart than [`CLOCK_SKEW_SECONDS_MAX`].
-    pub const CLOCK: &'static str = "clock-skew";
+    pub const CLOCK: &'static str = "clock_skew";
     /// The node is no member, or not any more.
-    pub const STRANGER: &'static str = "not-a-member";
+    pub const STRANGER: &'static str = "not_a_member";
     /// The agent is newer than the manager, or too old for it.
-    pub const VERSION: &'static str = "version-not-served";
+    pub const VERSION: &'static str = "version_not_served";
     /// This manager does not lead; the session is for the leader.
-    pub const NOT_LEADER: &'static str = "not-leader";
+    pub const NOT_LEADER: &'static str = "not_leader";
 }
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_problem_reads_as_a_refusal_and_secrets_are_not_shown() {
-        let problem = r#"{"type":"urn:x","title":"t","status":421,"detail":"m2 leads","code":"not-leader","leader":"[::1]:15760"}"#;
+        let problem = r#"{"type":"urn:x","title":"t","status":421,"detail":"m2 leads","code":"not_leader","leader":"[::1]:15760"}"#;
         let refusal: Refusal = serde_json::from_str(problem).unwrap();
         assert_eq!(refusal.leader.as_deref(), Some("[::1]:15760"));
         assert_eq!(refusal.code, Refusal::NOT_LEADER);

@@ -22,6 +22,8 @@ pub use request::ListQuery;
 pub use upload::Upload;
 pub use watch::{Watch, WatchQuery};
 
+use symphony_core::token::TokenText;
+
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept: less than servers do, so that none is used that is just being closed.
@@ -71,6 +73,13 @@ impl Client {
         let (builder, base) = match endpoint {
             Endpoint::Http(address) => {
                 let url = parse_address(address)?;
+                let builder = match (url.scheme(), pinned(token)) {
+                    ("https", Some(authority)) => {
+                        builder.tls_backend_preconfigured(symphony_pki::pinned_client_config(&authority))
+                    }
+                    ("https", None) => return Err(ClientError::Unpinned(address.clone())),
+                    _ => builder,
+                };
                 // A proxy means another machine by this address than the caller does, and would see the token.
                 let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
                 (builder, address.trim_end_matches('/').to_owned())
@@ -120,6 +129,12 @@ fn own_socket(path: &Path) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// The digest of the authority that a token names: who answers must have a certificate of it.
+fn pinned(token: Option<&str>) -> Option<String> {
+    let token: TokenText = token?.parse().ok()?;
+    Some(token.ca()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -130,7 +145,7 @@ fn parse_address(address: &str) -> Result<reqwest::Url, ClientError> {
     let wrong = || ClientError::Address(address.to_owned());
     let url = reqwest::Url::parse(address).map_err(|_| wrong())?;
     let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
-    if url.scheme() != "http" || !url.has_host() || !bare {
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !bare {
         return Err(wrong());
     }
     Ok(url)

@@ -105,6 +105,28 @@ codes! {
     IdempotencyMismatch = "idempotency_mismatch", 422, 1, "The idempotency key was used for another request";
     /// Try again later.
     TooManyRequests = "too_many_requests", 429, 1, "Too many requests";
+    /// There is no such token.
+    TokenUnknown = "token_unknown", 403, 1, "There is no such token";
+    /// The token has expired.
+    TokenExpired = "token_expired", 403, 1, "The token has expired";
+    /// The token was used as often as it may be.
+    TokenUsed = "token_used", 403, 1, "The token was used already";
+    /// The token is for something else.
+    TokenWrongRole = "token_wrong_role", 403, 1, "The token is for another role";
+    /// The token is of another cluster.
+    TokenWrongCluster = "token_wrong_cluster", 403, 1, "The token is of another cluster";
+    /// A member with another key has the name.
+    AlreadyEnrolled = "already_enrolled", 409, 4, "The name is another member's";
+    /// The clocks of the two are too far apart.
+    ClockSkew = "clock_skew", 422, 1, "The clocks are apart";
+    /// It was never let in, or was removed.
+    NotAMember = "not_a_member", 403, 1, "Not a member of the cluster";
+    /// The other is too new, or too old.
+    VersionNotServed = "version_not_served", 422, 1, "The version is not served";
+    /// The request is for the manager that leads; `leader` says where that is.
+    NotLeader = "not_leader", 421, 1, "Another manager leads";
+    /// No manager leads now; one will soon.
+    NoLeader = "no_leader", 503, 1, "No manager leads now";
     /// A fault of the manager.
     Internal = "internal", 500, 1, "An internal fault";
     /// No image service has a session.
@@ -147,6 +169,9 @@ pub struct Problem {
     /// What became of every candidate, when nothing took the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
+    /// Where the manager that leads is, `ADDRESS:PORT`, when that is what the request should have been sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
 }
 
 /// One wrong value.
@@ -172,6 +197,7 @@ impl Problem {
             request_id: String::new(),
             errors: Vec::new(),
             verdicts: Vec::new(),
+            leader: None,
         }
     }
 

@@ -21,7 +21,8 @@ pub use machine::{
 };
 pub use network::{CreateNetwork, CreateNetworkSpec, Network, NetworkSpec, NetworkStatus};
 pub use node::{
-    Node, NodeCompute, NodePool, NodeService, NodeSpec, NodeStatus, PatchNode, PatchNodeSpec, Service, ServiceStatus,
+    Membership, Node, NodeCompute, NodePool, NodeService, NodeSpec, NodeStatus, PatchNode, PatchNodeSpec, Service,
+    ServiceStatus,
 };
 pub use object::{Condition, Kind, Labels, List, Metadata, Truth};
 pub use placement::{

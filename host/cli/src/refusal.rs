@@ -11,7 +11,7 @@ use crate::verdicts;
 pub(crate) fn failure(what: &str, error: ClientError) -> Failure {
     match error {
         ClientError::Problem(problem) => refused(what, &problem),
-        ClientError::Address(_) => Failure { exit: Exit::Usage, ..Failure::new(error.to_string()) },
+        ClientError::Address(_) | ClientError::Unpinned(_) => Failure { exit: Exit::Usage, ..Failure::new(error.to_string()) },
         error if error.is_unreachable() => Failure::caused(format!("could not {what}"), &error)
             .hint("is a manager running there? `symphony dev` starts one; `symphony config show` says where this client looks"),
         error => Failure::caused(format!("could not {what}"), &error),

@@ -12,6 +12,7 @@
 
 mod enrol;
 mod founding;
+mod minting;
 
 use std::sync::Arc;
 
@@ -79,6 +80,9 @@ pub enum MemberError {
     /// The member is not enrolled, or not any more.
     #[error("{0} is no member of this cluster: it was never let in, or was removed")]
     Stranger(String),
+    /// What the member keeps.
+    #[error("the member's own files can't be used: {0}")]
+    Kept(String),
     /// Others change the same all the time.
     #[error("the records change all the time; try again")]
     Crowded,
@@ -88,6 +92,12 @@ pub enum MemberError {
 struct Seen<T> {
     value: Option<T>,
     revision: Revision,
+}
+
+impl std::fmt::Debug for Members {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Members").finish_non_exhaustive()
+    }
 }
 
 impl Members {
@@ -125,16 +135,16 @@ impl Members {
         Ok(gone.succeeded)
     }
 
-    /// Whether a certificate lets its owner in now.
+    /// What lets a certificate's owner in now; nothing when nothing does.
     ///
     /// # Errors
     /// The store.
-    pub async fn is_enrolled(&self, identity: &Identity, serial: &str) -> Result<bool, MemberError> {
+    pub async fn enrolment(&self, identity: &Identity, serial: &str) -> Result<Option<Enrolment>, MemberError> {
         let Some(key) = enrolment_key(&identity.member) else {
-            return Ok(false);
+            return Ok(None);
         };
         let enrolment: Seen<Enrolment> = self.read(&key).await?;
-        Ok(enrolment.value.is_some_and(|enrolment| enrolment.has(serial)))
+        Ok(enrolment.value.filter(|enrolment| enrolment.has(serial)))
     }
 
     async fn authority(&self) -> Result<symphony_pki::Authority, MemberError> {

@@ -312,6 +312,17 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(bytes).into()
 }
 
+/// Random bytes.
+///
+/// # Errors
+/// The system gives none.
+pub fn random<const N: usize>() -> Result<[u8; N], AuthorityError> {
+    let mut bytes = [0; N];
+    let filled = provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_| AuthorityError::Random)?;
+    Ok(bytes)
+}
+
 fn request(csr_pem: &str) -> Result<CertificateSigningRequestParams, AuthorityError> {
     if csr_pem.len() > PEM_BYTES_MAX {
         return Err(AuthorityError::TooLong);

@@ -21,7 +21,7 @@ mod tls;
 mod trouble;
 mod web;
 
-pub use authority::{Authority, AuthorityError, CLOCK_GRACE_SECONDS, Issued, LIFE, request_key, sha256};
+pub use authority::{Authority, AuthorityError, CLOCK_GRACE_SECONDS, Issued, LIFE, random, request_key, sha256};
 pub use credentials::{Credentials, CredentialsError, MemberKey};
 pub use identity::{CertificateInfo, Identity, IdentityError, Member, inspect};
 pub use pem::PEM_BYTES_MAX;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use symphony_api::Code;
+use symphony_control::members::Members;
 use symphony_core::name::Name;
 use symphony_store::Store;
 use tokio::sync::Semaphore;
@@ -9,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Limits, ServerConfig};
-use crate::decisions::Decisions;
+use crate::decisions::{Decisions, Office, Standing};
+use crate::failure::{Answer, Failure};
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 
@@ -18,14 +21,17 @@ pub(crate) type App = Arc<Shared>;
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) decisions: Arc<dyn Decisions>,
+    office: Arc<dyn Office>,
+    pub(crate) members: Members,
+    pub(crate) tls: Option<symphony_pki::Tls>,
+    pub(crate) plain: bool,
     pub(crate) gate: Gate,
     pub(crate) limits: Limits,
     pub(crate) manager: Name,
     /// Where the API listens, for the list of services.
     pub(crate) address: String,
-    /// Speaks to the agents' data ports.
-    pub(crate) data: reqwest::Client,
+    /// The secret of the agents' data ports.
+    pub(crate) agent_token: String,
     pub(crate) seats: Seats,
     pub(crate) metrics: Metrics,
     /// Ends watches, sessions and consoles.
@@ -48,9 +54,9 @@ impl Shared {
         config: &ServerConfig,
         address: String,
         store: Arc<dyn Store>,
-        decisions: Arc<dyn Decisions>,
+        office: Arc<dyn Office>,
         shutdown: CancellationToken,
-    ) -> Result<App, reqwest::Error> {
+    ) -> App {
         let limits = config.limits.clone();
         let seats = Seats {
             watches: Arc::new(Semaphore::new(limits.watches)),
@@ -59,25 +65,39 @@ impl Shared {
             sessions: Arc::new(Semaphore::new(limits.sessions)),
             consoles: Arc::new(Semaphore::new(limits.consoles)),
         };
-        let data = reqwest::Client::builder()
-            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
-            // The agents' token and the images are for the agents alone.
-            .no_proxy()
-            .connect_timeout(std::time::Duration::from_secs(5))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Arc::new(Self {
+        let members = Members::new(Arc::clone(&store));
+        Arc::new(Self {
             store,
-            decisions,
+            office,
+            members,
+            tls: config.tls.clone(),
+            plain: config.plain,
             gate: Gate::new(&config.tokens),
             limits,
             manager: config.manager.clone(),
             address,
-            data,
+            agent_token: config.tokens.agent.clone(),
             seats,
             metrics: Metrics::new(),
             shutdown,
             tasks: TaskTracker::new(),
-        }))
+        })
+    }
+}
+
+impl Shared {
+    /// Who leads.
+    pub(crate) fn standing(&self) -> Standing {
+        self.office.standing()
+    }
+
+    /// The loops, when this manager leads. Requests that need them are handed on to the leader before they come here.
+    pub(crate) fn decisions(&self) -> Answer<Arc<dyn Decisions>> {
+        match self.office.standing() {
+            Standing::Leading(decisions) => Ok(decisions),
+            Standing::Following { .. } | Standing::Vacant => {
+                Err(Failure::new(Code::NoLeader, "this manager does not lead any more; ask again"))
+            }
+        }
     }
 }

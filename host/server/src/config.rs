@@ -11,12 +11,16 @@ use symphony_core::name::Name;
 pub struct ServerConfig {
     /// Where the API listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Lets it listen on an address that others can reach. Tokens go over it in clear, so a tunnel must be there.
-    pub allow_remote: bool,
     /// The control socket, for the manager's own user and root, without a token.
     pub control_socket: Option<PathBuf>,
     /// Who is let in.
     pub tokens: Tokens,
+    /// The manager's certificate and whom it trusts; without it the server speaks plain HTTP alone, and lets no agents in.
+    pub tls: Option<symphony_pki::Tls>,
+    /// Whether plain HTTP is taken besides TLS, from this server itself.
+    pub plain: bool,
+    /// Where others reach it, `ADDRESS:PORT`; where it listens when not given.
+    pub advertise: Option<String>,
     /// The manager's own name among the services.
     pub manager: Name,
     /// How much it takes.

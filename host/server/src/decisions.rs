@@ -2,6 +2,8 @@
 
 mod live;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use symphony_api::Problem;
 use symphony_control::{Explanation, MachinePreview, Preview};
@@ -12,6 +14,37 @@ use symphony_core::place::Request;
 use symphony_core::plugin::{Activation, Plugin, Slot};
 use symphony_core::volume::Volume;
 use symphony_protocol::{Hello, ToAgent, ToManager};
+
+/// Who leads, as one manager sees it.
+pub trait Office: Send + Sync + 'static {
+    /// Who leads now.
+    fn standing(&self) -> Standing;
+}
+
+/// Who leads.
+#[derive(Clone)]
+pub enum Standing {
+    /// This manager.
+    Leading(Arc<dyn Decisions>),
+    /// Another one.
+    Following {
+        /// Its name.
+        manager: String,
+        /// Where it is reached: `ADDRESS:PORT`.
+        address: String,
+    },
+    /// Nobody, for now.
+    Vacant,
+}
+
+/// The office of a manager that always leads.
+pub struct Always(pub Arc<dyn Decisions>);
+
+impl Office for Always {
+    fn standing(&self) -> Standing {
+        Standing::Leading(Arc::clone(&self.0))
+    }
+}
 
 /// The loops, as the server sees them.
 #[async_trait]
@@ -45,9 +78,6 @@ pub trait Decisions: Send + Sync + 'static {
 
     /// The data port of a node whose agent has a session.
     fn data_url(&self, node: &Name) -> Option<String>;
-
-    /// The secret of the agents' data ports.
-    fn data_token(&self) -> String;
 
     /// Gives an agent its session. The error is the text for the agent.
     async fn connect(&self, hello: Hello) -> Result<Box<dyn AgentSession>, String>;

@@ -15,17 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::Shared;
 use crate::config::ServerConfig;
-use crate::decisions::Decisions;
+use crate::decisions::Office;
 use crate::routes;
-use control_socket::ControlSocket;
+pub(crate) use control_socket::{ControlSocket, is_trusted};
 
 /// Why a server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Others could reach it, and nobody said that they may.
-    #[error(
-        "{0} can be reached by others, and tokens go over it in clear; listen on 127.0.0.1, or allow remote clients explicitly"
-    )]
+    /// Others could reach it, and it has no certificate.
+    #[error("{0} can be reached by others, and tokens would go over it in clear")]
     Remote(SocketAddr),
     /// Without a token anyone would be let in.
     #[error("the {0} token is empty")]
@@ -56,9 +54,6 @@ pub enum ServeError {
         /// What is there.
         why: &'static str,
     },
-    /// The client for the data ports can't be made.
-    #[error("the client for the agents' data ports can't be set up")]
-    Client(#[source] reqwest::Error),
 }
 
 /// A server that runs.
@@ -90,26 +85,42 @@ impl Server {
 pub async fn serve(
     config: ServerConfig,
     store: Arc<dyn Store>,
-    decisions: Arc<dyn Decisions>,
+    office: Arc<dyn Office>,
     shutdown: CancellationToken,
 ) -> Result<Server, ServeError> {
-    if !config.listen.ip().is_loopback() && !config.allow_remote {
-        return Err(ServeError::Remote(config.listen));
+    let cannot = |source| ServeError::Listen {
+        address: config.listen,
+        source,
+    };
+    let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
+    serve_on(listener, config, store, office, shutdown).await
+}
+
+/// As [`serve`], on a listener; `config.listen` is not looked at.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve_on(
+    listener: TcpListener,
+    config: ServerConfig,
+    store: Arc<dyn Store>,
+    office: Arc<dyn Office>,
+    shutdown: CancellationToken,
+) -> Result<Server, ServeError> {
+    let address = listener.local_addr().map_err(|source| ServeError::Listen {
+        address: config.listen,
+        source,
+    })?;
+    if config.tls.is_none() && !address.ip().is_loopback() {
+        return Err(ServeError::Remote(address));
     }
     for (token, whose) in [(&config.tokens.client, "clients'"), (&config.tokens.agent, "agents'")] {
         if token.is_empty() {
             return Err(ServeError::EmptyToken(whose));
         }
     }
-    let cannot = |source| ServeError::Listen {
-        address: config.listen,
-        source,
-    };
-    let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
     let socket = config.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
-    let app = Shared::new(&config, format!("http://{address}"), store, decisions, shutdown.clone())
-        .map_err(ServeError::Client)?;
+    let app = Shared::new(&config, public(&config, address), store, office, shutdown.clone());
 
     let running = tokio::spawn(async move {
         let over_tcp = accept::tcp(listener, routes::api(&app), &app);
@@ -125,4 +136,13 @@ pub async fn serve(
         }
     });
     Ok(Server { address, running })
+}
+
+/// Where clients find it.
+fn public(config: &ServerConfig, address: SocketAddr) -> String {
+    let scheme = if config.tls.is_some() && !config.plain { "https" } else { "http" };
+    match &config.advertise {
+        Some(advertised) => format!("{scheme}://{advertised}"),
+        None => format!("{scheme}://{address}"),
+    }
 }

@@ -1,6 +1,7 @@
 //! The routes, and the document that describes them. A route exists only with its description.
 
 mod console;
+pub(crate) mod enrol;
 mod events;
 mod health;
 mod idempotency;
@@ -28,6 +29,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::failure::Answer;
 use crate::finish::finish;
+use crate::forward::to_leader;
 use crate::gate::guard;
 use crate::input::IfMatch;
 
@@ -73,6 +75,8 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(health::metrics))
         .routes(routes!(health::document))
         .routes(routes!(sessions::open))
+        .routes(routes!(enrol::enrol))
+        .routes(routes!(enrol::renew))
 }
 
 fn open() -> OpenApiRouter<App> {
@@ -122,6 +126,7 @@ pub(crate) fn api(app: &App) -> Router {
     let (router, _) = guarded().merge(open()).split_for_parts();
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
     router
+        .route_layer(from_fn_with_state(app.clone(), to_leader))
         .layer(from_fn_with_state(app.clone(), guard))
         .layer(from_fn_with_state(app.clone(), finish))
         .with_state(app.clone())
@@ -131,10 +136,16 @@ pub(crate) fn api(app: &App) -> Router {
 pub(crate) fn control_socket(app: &App) -> Router {
     let routes = open().routes(routes!(services::list)).routes(routes!(services::remove));
     let (router, _) = routes.split_for_parts();
+    let router = router.route("/v1/manager/init", axum::routing::post(already_a_member));
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
     router
         .layer(from_fn_with_state(app.clone(), finish))
         .with_state(app.clone())
+}
+
+async fn already_a_member(axum::extract::State(app): axum::extract::State<App>) -> crate::failure::Failure {
+    let detail = format!("manager {} is a member of its cluster already", app.manager);
+    crate::failure::Failure::new(symphony_api::Code::Conflict, detail)
 }
 
 /// What the control socket serves to somebody else: nothing, with the reason.

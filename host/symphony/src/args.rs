@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use symphony_cli::{Globals, ServiceVerb, Verb};
+use symphony_core::id::ServiceId;
+use symphony_core::name::Name;
 use symphony_core::quantity::Bytes;
 
 /// Where the API listens when not told otherwise: this server alone.
@@ -77,9 +79,41 @@ pub(crate) struct Listen {
     /// Where the API listens; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = LISTEN)]
     pub(crate) listen: SocketAddr,
-    /// Let the API listen where others can reach it; tokens and data then cross the network in clear
-    #[arg(long)]
-    pub(crate) allow_remote: bool,
+    /// Where others find it, when that is not where it listens
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) advertise: Option<String>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 15760).into(),
+            advertise: None,
+        }
+    }
+}
+
+/// The etcd cluster that has a manager's state.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EtcdArgs {
+    /// An etcd cluster to keep the state in: its members' addresses for clients
+    #[arg(long, value_name = "URL,...", value_delimiter = ',', env = "SYMPHONY_ETCD")]
+    pub(crate) etcd: Vec<String>,
+    /// The certificates that etcd's are signed with (PEM)
+    #[arg(long, value_name = "FILE", requires = "etcd")]
+    pub(crate) etcd_ca: Option<PathBuf>,
+    /// The manager's certificate for etcd (PEM)
+    #[arg(long, value_name = "FILE", requires = "etcd_key")]
+    pub(crate) etcd_cert: Option<PathBuf>,
+    /// The key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "etcd_cert")]
+    pub(crate) etcd_key: Option<PathBuf>,
+    /// The manager's user in etcd; its password is in the file of `--etcd-password-file`
+    #[arg(long, value_name = "USER", requires = "etcd_password_file")]
+    pub(crate) etcd_user: Option<String>,
+    /// A file with the password of `--etcd-user`
+    #[arg(long, value_name = "FILE", requires = "etcd_user")]
+    pub(crate) etcd_password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +153,26 @@ pub(crate) enum ManagerVerb {
     /// The services of the cluster: list them, or forget one
     #[command(subcommand)]
     Service(ServiceVerb),
+    /// Make this manager a member: the first one makes the cluster, the others join it
+    #[command(
+        after_help = "Example:\n  symphony --socket M1/control.sock manager init\n\nThe manager is one that was started with --etcd; its control \
+                      socket lies in its folder. The managers of one etcd are one cluster."
+    )]
+    Init {
+        /// Taken for the sake of old scripts: the manager knows its own address
+        #[arg(value_name = "ADDR", hide = true)]
+        address: Option<String>,
+    },
+    /// Forget a service that is gone for good: short for `manager service remove`
+    #[command(hide = true, after_help = "Example:\n  symphony manager remove 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Remove {
+        /// The id that `service list` prints
+        #[arg(value_name = "ID")]
+        id: ServiceId,
+        /// Forget it with all that is placed on it
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -128,9 +182,11 @@ pub(crate) struct ManagerArgs {
     pub(crate) config_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) listen: Listen,
-    /// An etcd cluster to keep the state in (not in this version)
-    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
-    pub(crate) etcd: Vec<String>,
+    #[command(flatten)]
+    pub(crate) etcd: EtcdArgs,
+    /// The manager's name; at its first start [default: this server's, and something that tells two on it apart]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<Name>,
 }
 
 #[derive(Debug, Args)]

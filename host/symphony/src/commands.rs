@@ -8,7 +8,7 @@ mod manager;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use symphony_cli::Failure;
+use symphony_cli::{Failure, ServiceVerb};
 
 use crate::args::{Command, CommandLine, ManagerVerb};
 use crate::logging;
@@ -34,7 +34,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         verbose,
         command,
     } = line;
-    let (args, service) = match command {
+    let (args, verb) = match command {
         Command::Agent(args) => return Err(agent::become_agent(&args)),
         Command::Completion { shell } => return completion::print(shell),
         Command::CompilePlugin => return Ok(()),
@@ -42,10 +42,13 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Client(verb) => return runtime()?.block_on(symphony_cli::run(&globals, verb)),
         Command::Manager(manager) => (manager.args, manager.verb),
     };
-    match service {
-        Some(ManagerVerb::Service(verb)) => runtime()?.block_on(symphony_cli::run_service(&globals, verb)),
-        None => runtime()?.block_on(manager::run(&args)),
-    }
+    let service = match verb {
+        None => return runtime()?.block_on(manager::run(&args)),
+        Some(ManagerVerb::Service(verb)) => verb,
+        Some(ManagerVerb::Init { address: _ }) => ServiceVerb::Init,
+        Some(ManagerVerb::Remove { id, force }) => ServiceVerb::Remove { id, force },
+    };
+    runtime()?.block_on(symphony_cli::run_service(&globals, service))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod dev;
+mod etcd;
 mod first_party;
 mod folder;
 mod logging;

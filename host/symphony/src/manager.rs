@@ -1,82 +1,158 @@
-//! A manager in this process: the store, the loops and the API, started and ended in order.
+//! A manager in this process: the store, who it is, the loops and the API, started and ended in order.
 //!
 //! ```text
-//!   start: folder (lock) ─► listener ─► store ─► sandbox ─► loops ─► API, control socket ─► client.toml
-//!   stop:  API (requests under way end) ─► loops ─► store
+//!   start: folder (lock) ─► listener ─► store ─► identity (kept, or `manager init`) ─► sandbox ─► office ─► API, control
+//!          socket ─► client.toml
+//!   stop:  API (requests under way end) ─► office (the loops, the lease) ─► store
 //! ```
+
+mod identity;
+mod place;
+mod presence;
+mod state;
 
 use std::io::Write as _;
 use std::sync::Arc;
 
 use symphony_api::ClientConfig;
 use symphony_cli::Failure;
-use symphony_control::{Control, ControlConfig};
+use symphony_control::members::Members;
+use symphony_control::{Control, ControlConfig, LEASE_TTL, Lease, Office, Standing};
+use symphony_core::name::Name;
+use symphony_pki::{Credentials, Tls};
 use symphony_runtime::{Compiler, Limits, Options, Runtime};
 use symphony_server::{ServeError, Server, ServerConfig, Tokens};
-use symphony_store::{Embedded, Store};
+use symphony_store::Store;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::args::Listen;
+use crate::args::{EtcdArgs, Listen};
 use crate::first_party;
 use crate::folder::Folder;
+
+use identity::Applicant;
+
+/// What a manager is started with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// Where it listens and is found.
+    pub(crate) listen: &'a Listen,
+    /// The etcd cluster that has its state; the embedded store when there is none.
+    pub(crate) etcd: &'a EtcdArgs,
+    /// Its name; made up and kept when not given.
+    pub(crate) name: Option<&'a Name>,
+}
 
 /// A running manager.
 pub(crate) struct Manager {
     folder: Folder,
     agent_token: String,
+    address: String,
+    plain: bool,
     store: Arc<dyn Store>,
-    control: Control,
+    members: Members,
+    office: Office,
     server: Server,
-    /// Ends the server; the loops have a token of their own, because they end after it.
+    /// Ends the server, and what is done beside; the loops have a token of their own, because they end after it.
     stop: CancellationToken,
+    beside: TaskTracker,
 }
 
 impl Manager {
-    /// Starts a manager on a folder. It serves when this returns.
+    /// Starts a manager on a folder. It serves when this returns. With etcd it first waits to be made a member, if it is
+    /// none: nothing when `stop` came first.
     ///
     /// # Errors
     /// What is in the way, and what to do.
-    pub(crate) async fn start(folder: Folder, listen: &Listen) -> Result<Self, Failure> {
-        // Before the work of a start: the server itself binds last, so that nobody is let in too early.
-        expect_free(listen)?;
+    pub(crate) async fn start(
+        folder: Folder,
+        setup: Setup<'_>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>, Failure> {
+        let alone = !setup.etcd.is_given();
+        let listener = place::listen(setup.listen).await?;
+        let bound = listener
+            .local_addr()
+            .map_err(|error| Failure::caused("could not look at the listener", &error))?;
+        let store = state::open(&folder, setup.etcd).await?;
+        let members = Members::new(Arc::clone(&store));
+        let name = state::name(&folder, setup.name, alone)?;
+        let address = place::advertised(setup.listen, bound, &setup.etcd.etcd);
+        let applicant = Applicant::new(&folder, members.clone(), name.clone(), address.clone());
+        let Some(credentials) = credentials(&folder, &applicant, alone, stop).await? else {
+            store.close().await;
+            return Ok(None);
+        };
+        let tls = Tls::new(&credentials)
+            .map_err(|error| Failure::caused("could not use this manager's certificate", &error))?;
+        members
+            .register_manager(&name, &address)
+            .await
+            .map_err(|error| Failure::caused("could not put this manager on record", &error))?;
+        let client = state::client_token(&folder, &members, &name).await?;
         let tokens = Tokens {
-            client: folder.secret("api.token")?,
+            client: client.clone(),
             agent: folder.secret("agent.token")?,
         };
-        let (client_token, agent_token) = (tokens.client.clone(), tokens.agent.clone());
-        let store: Arc<dyn Store> = Arc::new(open_store(&folder).await?);
-        let control = start_loops(&folder, Arc::clone(&store), agent_token.clone()).await?;
+        let agent_token = tokens.agent.clone();
+        let config = control_config(&folder, Arc::clone(&store), agent_token.clone()).await?;
+        let unstarted = |error: symphony_control::StartError| Failure::caused("could not start the manager", &error);
+        let office = if alone {
+            Office::alone(config).await.map_err(unstarted)?
+        } else {
+            let lease = Lease {
+                manager: name.to_string(),
+                address: address.clone(),
+                ttl: LEASE_TTL,
+            };
+            Office::among(config, lease).await.map_err(unstarted)?
+        };
         let stop = CancellationToken::new();
+        // A manager of its own on this server's own address speaks plain HTTP too: nothing to set up for curl.
+        let plain = alone && bound.ip().is_loopback();
         let config = ServerConfig {
-            listen: listen.listen,
-            allow_remote: listen.allow_remote,
+            listen: bound,
             control_socket: Some(folder.join("control.sock")),
             tokens,
-            manager: "manager"
-                .parse()
-                .map_err(|error| Failure::caused("could not name the manager", &error))?,
+            tls: Some(tls.clone()),
+            plain,
+            advertise: Some(address.clone()),
+            manager: name.clone(),
             limits: symphony_server::Limits::default(),
         };
-        let server = symphony_server::serve(config, Arc::clone(&store), Arc::new(control.clone()), stop.clone())
-            .await
-            .map_err(|error| unserved(&error))?;
+        let served = symphony_server::serve_on(listener, config, Arc::clone(&store), Arc::new(office.clone()), stop.clone());
+        let server = served.await.map_err(|error| unserved(&error))?;
+        let beside = TaskTracker::new();
+        beside.spawn(applicant.keep_renewed(credentials, tls, stop.clone()));
+        beside.spawn(presence::keep(Arc::clone(&store), name, stop.clone()));
+        beside.close();
         let manager = Self {
             folder,
             agent_token,
+            address,
+            plain,
             store,
-            control,
+            members,
+            office,
             server,
             stop,
+            beside,
         };
-        ClientConfig::single(manager.url(), client_token)
+        ClientConfig::single(manager.url(), client)
             .save(&manager.folder.join("client.toml"))
             .map_err(|error| Failure::caused("could not write the client's file", &error))?;
-        Ok(manager)
+        Ok(Some(manager))
     }
 
-    /// `http://ADDRESS:PORT`.
+    /// `http://ADDRESS:PORT`, or `https://` where plain HTTP is not taken.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.server.address())
+        let scheme = if self.plain { "http" } else { "https" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Where members reach it: `ADDRESS:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// The agents' secret.
@@ -89,9 +165,17 @@ impl Manager {
         &self.folder
     }
 
-    /// Its loops.
-    pub(crate) fn control(&self) -> &Control {
-        &self.control
+    /// Letting members in.
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Its loops, while it leads.
+    pub(crate) fn control(&self) -> Option<Control> {
+        match self.office.standing() {
+            Standing::Leading(control) => Some(control),
+            Standing::Following(_) | Standing::Vacant => None,
+        }
     }
 
     /// Says on stdout, in the one line that scripts wait for, that it serves.
@@ -112,7 +196,7 @@ impl Manager {
     pub(crate) async fn serve_until(&self, stop: &CancellationToken) -> Result<(), Failure> {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            () = self.control.ended() => {
+            () = self.office.ended() => {
                 let failure = Failure::new("the store can't be written any more, so the manager ends");
                 Err(failure.hint("look at the disk (full? errors?), then start it again: nothing acknowledged is lost"))
             }
@@ -123,9 +207,34 @@ impl Manager {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.server.stopped().await;
-        self.control.stop().await;
+        self.beside.wait().await;
+        self.office.stop().await;
         self.store.close().await;
     }
+}
+
+/// Who the manager is: kept, made at once when it is alone, or waited for.
+async fn credentials(
+    folder: &Folder,
+    applicant: &Applicant,
+    alone: bool,
+    stop: &CancellationToken,
+) -> Result<Option<Credentials>, Failure> {
+    if let Some(kept) = applicant.kept().await? {
+        return Ok(Some(kept));
+    }
+    if alone {
+        let joined = applicant.join().await;
+        let (_, credentials) = joined.map_err(|error| Failure::caused("could not make the cluster", &error))?;
+        return Ok(Some(credentials));
+    }
+    let socket = folder.join("control.sock");
+    _ = writeln!(
+        std::io::stderr(),
+        "this manager belongs to no cluster yet; make it a member with:\n  symphony --socket {} manager init",
+        socket.display()
+    );
+    applicant.wait(&socket, stop).await
 }
 
 fn unserved(error: &ServeError) -> Failure {
@@ -139,34 +248,7 @@ fn unserved(error: &ServeError) -> Failure {
     }
 }
 
-/// Says early, and in clear words, that the API can't be where it is wanted.
-fn expect_free(listen: &Listen) -> Result<(), Failure> {
-    let address = listen.listen;
-    if !address.ip().is_loopback() && !listen.allow_remote {
-        return Err(Failure::usage(format!(
-            "{address} can be reached by others, and the API is not encrypted in this version"
-        ))
-        .hint("listen on 127.0.0.1 and come through a tunnel; if the network is all yours: --allow-remote"));
-    }
-    match std::net::TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Err(Failure::caused(format!("could not listen on {address}"), &error)
-                .hint("something else has that port; take a free one with --listen 127.0.0.1:0"))
-        }
-        Err(error) => Err(Failure::caused(format!("could not listen on {address}"), &error)
-            .hint("--listen takes an address of this server, like 127.0.0.1:15760")),
-    }
-}
-
-async fn open_store(folder: &Folder) -> Result<Embedded, Failure> {
-    let path = folder.join("store.redb");
-    Embedded::open(&path, symphony_store::Options::default())
-        .await
-        .map_err(|error| Failure::caused(format!("could not open the store {}", path.display()), &error))
-}
-
-async fn start_loops(folder: &Folder, store: Arc<dyn Store>, agent_token: String) -> Result<Control, Failure> {
+async fn control_config(folder: &Folder, store: Arc<dyn Store>, agent_token: String) -> Result<ControlConfig, Failure> {
     let options = Options {
         cache_dir: folder.join("plugins").join("compiled"),
         compiler: Compiler::this_program(),
@@ -176,15 +258,12 @@ async fn start_loops(folder: &Folder, store: Arc<dyn Store>, agent_token: String
         .await
         .map_err(|error| Failure::caused("could not start the sandbox", &error))?
         .map_err(|error| Failure::caused("could not start the sandbox", &error))?;
-    let config = ControlConfig {
+    Ok(ControlConfig {
         store,
         runtime,
         plugins_dir: folder.join("plugins"),
         first_party: first_party::COMPONENTS.map(<[u8]>::to_vec).to_vec(),
         agent_token,
         stop: CancellationToken::new(),
-    };
-    Control::alone(config)
-        .await
-        .map_err(|error| Failure::caused("could not start the manager", &error))
+    })
 }

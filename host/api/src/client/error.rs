@@ -33,8 +33,11 @@ pub enum ClientError {
     #[error("the answer can't be read; is the manager newer than this client?")]
     Decode(#[source] serde_json::Error),
     /// The address is not one.
-    #[error("{0:?} is not an address; write http://HOST:PORT")]
+    #[error("{0:?} is not an address; write http://HOST:PORT or https://HOST:PORT")]
     Address(String),
+    /// Nobody would know who answers there.
+    #[error("{0} needs a token that names its cluster, as `symphony token create` prints it")]
+    Unpinned(String),
     /// The control socket can't be reached.
     #[error("the control socket {} can't be reached; is the manager running?", path.display())]
     Socket {

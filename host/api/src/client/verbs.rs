@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder};
 use super::request::ListQuery;
 use super::{Client, ClientError, Upload};
 use crate::v1::{
-    Activate, CreateVolume, Event, Explanation, Image, List, Node, PatchNode, PatchVolume, Plugin, Preview, Service,
+    Activate, CreateVolume, Event, Explanation, Image, List, Membership, Node, PatchNode, PatchVolume, Plugin, Preview, Service,
     Slot, Volume,
 };
 
@@ -239,6 +239,15 @@ impl Client {
     /// When nothing was answered.
     pub async fn services(&self) -> Answer<List<Service>> {
         self.get(&["v1", "services"]).await
+    }
+
+    /// Makes a manager a member of its store's cluster, or makes the cluster: on its control socket alone.
+    ///
+    /// # Errors
+    /// When it is a member already, or can't become one.
+    pub async fn manager_init(&self) -> Answer<Membership> {
+        let request = self.request(Method::POST, self.url(&["v1", "manager", "init"])?);
+        self.json(request).await
     }
 
     /// Removes a service; with `force` also one that still has resources. Answers what it was.

@@ -156,3 +156,14 @@ impl ServiceStatus {
         }
     }
 }
+
+/// What became of `manager init`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Membership {
+    /// The cluster that the manager belongs to now.
+    pub cluster: Uuid,
+    /// The manager's name.
+    pub manager: String,
+    /// Where it is reached: `ADDRESS:PORT`.
+    pub address: String,
+}

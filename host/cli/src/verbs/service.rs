@@ -17,6 +17,12 @@ pub enum ServiceVerb {
         after_help = "Examples:\n  symphony manager service list\n  symphony --socket DIR/control.sock manager service list"
     )]
     List,
+    /// Make the manager of this control socket a member: the first makes the cluster, the others join it
+    #[command(
+        hide = true,
+        after_help = "Example:\n  symphony --socket M1/control.sock manager init"
+    )]
+    Init,
     /// Forget a service that is gone for good
     #[command(
         visible_alias = "rm",
@@ -41,6 +47,17 @@ pub(crate) async fn run(client: &Client, output: Output, verb: &ServiceVerb) -> 
                 .await
                 .map_err(|error| failure("list the services", error))?;
             output.list(&services.items)
+        }
+        ServiceVerb::Init => {
+            let membership = client
+                .manager_init()
+                .await
+                .map_err(|error| failure("make this manager a member", error))?;
+            let sentence = format!(
+                "manager {} at {} is a member of cluster {}",
+                membership.manager, membership.address, membership.cluster
+            );
+            output.value(&membership, &format!("{sentence}\n"), &membership.manager)
         }
         ServiceVerb::Remove { id, force } => {
             let removed = client.remove_service(&id.to_string(), *force).await;

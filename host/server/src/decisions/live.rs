@@ -1,5 +1,7 @@
 //! The loops themselves.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use symphony_api::{Code, Problem};
 use symphony_control::agents::Session;
@@ -13,8 +15,21 @@ use symphony_core::plugin::{Activation, Plugin, Slot};
 use symphony_core::volume::Volume;
 use symphony_protocol::{Hello, ToAgent, ToManager};
 
-use super::{AgentSession, Decisions};
+use super::{AgentSession, Decisions, Office, Standing};
 use crate::failure::{chain, store_problem};
+
+impl Office for symphony_control::Office {
+    fn standing(&self) -> Standing {
+        match self.standing() {
+            symphony_control::Standing::Leading(control) => Standing::Leading(Arc::new(control)),
+            symphony_control::Standing::Following(leader) => Standing::Following {
+                manager: leader.manager,
+                address: leader.address,
+            },
+            symphony_control::Standing::Vacant => Standing::Vacant,
+        }
+    }
+}
 
 #[async_trait]
 impl Decisions for Control {
@@ -69,10 +84,6 @@ impl Decisions for Control {
 
     fn data_url(&self, node: &Name) -> Option<String> {
         self.agents().data_url(node)
-    }
-
-    fn data_token(&self) -> String {
-        self.agents().data_token().to_owned()
     }
 
     async fn connect(&self, hello: Hello) -> Result<Box<dyn AgentSession>, String> {

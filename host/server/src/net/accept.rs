@@ -1,20 +1,26 @@
 //! Connections: accepted one by one up to a limit, served with HTTP/1.1 or HTTP/2 as the client likes, ended in order.
+//!
+//! A connection that begins with a TLS record is TLS; where plain HTTP is allowed besides, it is from this server alone.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::peer::Peer;
 
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
@@ -22,6 +28,11 @@ const STREAMS_MAX: u32 = 256;
 const HEAD_BYTES_MAX: u32 = 64 << 10;
 /// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(15));
+/// The first byte of a TLS connection: a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// What somebody is told who speaks plain HTTP where TLS is wanted.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this manager speaks https only\n";
 /// The pause after an accept that failed for want of something (files, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,6 +72,31 @@ impl Connections {
             seat = self.seats.clone().acquire_owned() => seat.ok(),
             () = app.shutdown.cancelled() => None,
         }
+    }
+
+    /// Serves a TCP connection in a task of its own, after it has shown who is there.
+    fn welcome(&self, app: &App, stream: TcpStream, from: SocketAddr, router: Router, seat: OwnedSemaphorePermit) {
+        let (http, watcher, cut, app) = (self.http.clone(), self.ending.watcher(), self.cut.clone(), app.clone());
+        tokio::spawn(async move {
+            app.metrics.connections.inc();
+            // A handshake has the time of a request's head.
+            let greeted = tokio::time::timeout(app.limits.head_timeout, greet(&app, stream, from));
+            let greeted = tokio::select! {
+                greeted = greeted => greeted.unwrap_or(None),
+                () = app.shutdown.cancelled() => None,
+            };
+            match greeted {
+                Some((Greeted::Plain(stream), peer)) => {
+                    hold(&http, stream, router.layer(Extension(peer)), watcher, &cut).await;
+                }
+                Some((Greeted::Tls(stream), peer)) => {
+                    hold(&http, *stream, router.layer(Extension(peer)), watcher, &cut).await;
+                }
+                None => {}
+            }
+            app.metrics.connections.dec();
+            drop(seat);
+        });
     }
 
     /// Serves a connection in a task of its own.
@@ -105,6 +141,44 @@ where
     }
 }
 
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+/// Finds out what a connection speaks, and who is there; nothing when it comes to nothing.
+async fn greet(app: &App, mut stream: TcpStream, from: SocketAddr) -> Option<(Greeted, Peer)> {
+    let Some(tls) = &app.tls else {
+        return Some((Greeted::Plain(stream), Peer::Anyone(from)));
+    };
+    let mut first = [0; 1];
+    if stream.peek(&mut first).await.ok()? == 0 {
+        return None;
+    }
+    if first[0] != TLS_HANDSHAKE {
+        if app.plain && from.ip().is_loopback() {
+            return Some((Greeted::Plain(stream), Peer::Anyone(from)));
+        }
+        // Best effort: whoever it is speaks something else.
+        _ = stream.write_all(SPEAK_TLS).await;
+        _ = stream.shutdown().await;
+        return None;
+    }
+    match TlsAcceptor::from(tls.server_config()).accept(stream).await {
+        Ok(stream) => {
+            let peer = match symphony_pki::peer_identity(stream.get_ref().1) {
+                Some((identity, serial)) => Peer::Member { from, identity, serial },
+                None => Peer::Anyone(from),
+            };
+            Some((Greeted::Tls(Box::new(stream)), peer))
+        }
+        Err(error) => {
+            tracing::debug!(%from, error = &error as &dyn std::error::Error, "a TLS handshake failed");
+            None
+        }
+    }
+}
+
 /// Accepts until the manager stops.
 pub(super) async fn tcp(listener: TcpListener, router: Router, app: &App) {
     let connections = Connections::new(app);
@@ -114,10 +188,10 @@ pub(super) async fn tcp(listener: TcpListener, router: Router, app: &App) {
             () = app.shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 // Small answers must not wait for more to come.
                 let _ = stream.set_nodelay(true);
-                connections.serve(app, stream, router.clone(), seat);
+                connections.welcome(app, stream, from, router.clone(), seat);
             }
             Err(error) => pause(&error).await,
         }

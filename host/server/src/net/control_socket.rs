@@ -7,25 +7,27 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::UnixStream as Probe;
 use std::path::{Path, PathBuf};
 
-use tokio::net::UnixListener;
+use axum::Extension;
+use tokio::net::{UnixListener, UnixStream};
 
 use super::ServeError;
 use super::accept::{Connections, pause};
 use crate::app::App;
+use crate::peer::Peer;
 use crate::routes;
 
 /// Its rights: the owner alone.
 const MODE: u32 = 0o600;
 
 /// The bound socket. Its file goes when it is dropped.
-pub(super) struct ControlSocket {
+pub(crate) struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl ControlSocket {
     /// Makes the socket. It has its rights before it has its name, so there is no moment at which others could open it.
-    pub(super) fn bind(path: &Path) -> Result<Self, ServeError> {
+    pub(crate) fn bind(path: &Path) -> Result<Self, ServeError> {
         make_room(path)?;
         let cannot = |source| ServeError::ControlSocket {
             path: path.to_owned(),
@@ -48,6 +50,11 @@ impl ControlSocket {
         })
     }
 
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.listener.accept().await?.0)
+    }
+
     /// Serves until the manager stops.
     pub(super) async fn serve(self, app: &App) {
         let (open, closed) = (routes::control_socket(app), routes::closed_socket(app));
@@ -60,12 +67,11 @@ impl ControlSocket {
             match accepted {
                 Ok((stream, _)) => {
                     let peer = stream.peer_cred().map(|peer| peer.uid());
-                    let router = if peer.as_ref().is_ok_and(|uid| is_trusted(*uid)) {
-                        &open
-                    } else {
-                        &closed
+                    let router = match peer {
+                        Ok(uid) if is_trusted(uid) => open.clone().layer(Extension(Peer::Local { uid })),
+                        _ => closed.clone(),
                     };
-                    connections.serve(app, stream, router.clone(), seat);
+                    connections.serve(app, stream, router, seat);
                 }
                 Err(error) => pause(&error).await,
             }
@@ -80,7 +86,8 @@ impl Drop for ControlSocket {
     }
 }
 
-fn is_trusted(uid: u32) -> bool {
+/// Whether a user may come in: root, and the manager's own.
+pub(crate) fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == own_uid()
 }
 

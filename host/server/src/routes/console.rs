@@ -64,7 +64,7 @@ pub(super) async fn console_log(
     Path((project_text, name)): Path<(String, String)>,
 ) -> Answer<Response> {
     let machine = find(&*app.store, &project(&project_text)?, &name).await?.value;
-    let node = Node::of(&app, &machine)?;
+    let node = Node::of(&app, &machine).await?;
     let answer = node.send(node.get("console/log")).await?;
     let status = answer.status();
     let bytes = node.read(answer).await?;
@@ -113,7 +113,7 @@ async fn open(app: &App, machine: &Machine, what: &str, mut request: Request) ->
         Failure::new(Code::TooManyRequests, detail)
     };
     let seat = app.seats.consoles.clone().try_acquire_owned().map_err(busy)?;
-    let node = Node::of(app, machine)?;
+    let node = Node::of(app, machine).await?;
     let mut get = node.get(what).version(reqwest::Version::HTTP_11);
     for name in [
         header::CONNECTION,
@@ -192,18 +192,19 @@ const fn phase_text(phase: MachinePhase) -> &'static str {
 /// The data port of a machine's node.
 struct Node<'a> {
     app: &'a App,
+    client: reqwest::Client,
     name: &'a Name,
     url: String,
 }
 
 impl<'a> Node<'a> {
-    fn of(app: &'a App, machine: &'a Machine) -> Answer<Self> {
+    async fn of(app: &'a App, machine: &'a Machine) -> Answer<Self> {
         let Some(placement) = &machine.placement else {
             let detail = format!("machine {} is on no node yet", machine.meta.name);
             return Err(Failure::new(Code::WrongPower, detail));
         };
         let name = &placement.node;
-        let Some(data_url) = app.decisions.data_url(name) else {
+        let Some(data_url) = app.data_url(name).await? else {
             let detail = format!(
                 "the agent of node {name} is not connected; machine {} may run",
                 machine.meta.name
@@ -211,12 +212,13 @@ impl<'a> Node<'a> {
             return Err(Failure::new(Code::NotReady, detail));
         };
         let url = format!("{}{MACHINES_PATH}{}/", data_url.trim_end_matches('/'), machine.meta.id);
-        Ok(Self { app, name, url })
+        let client = app.data_client(name)?;
+        Ok(Self { app, client, name, url })
     }
 
     fn get(&self, what: &str) -> reqwest::RequestBuilder {
-        let get = self.app.data.get(format!("{}{what}", self.url));
-        get.bearer_auth(self.app.decisions.data_token())
+        let get = self.client.get(format!("{}{what}", self.url));
+        get.bearer_auth(&self.app.agent_token)
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer<reqwest::Response> {

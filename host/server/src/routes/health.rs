@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use symphony_api::{Code, Problem};
 
 use crate::app::App;
+use crate::decisions::Standing;
 use crate::failure::{Answer, Failure};
 
 /// Whether the process lives.
@@ -21,9 +22,10 @@ pub(super) async fn alive() -> &'static str {
     (status = 503, description = "It does not, and why", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
-    app.decisions
-        .readiness()
-        .map_err(|why| Failure::new(Code::NotReady, why))?;
+    // A manager that follows, and one of a cluster without a leader, can still be read.
+    if let Standing::Leading(decisions) = app.standing() {
+        decisions.readiness().map_err(|why| Failure::new(Code::NotReady, why))?;
+    }
     app.store.status().await?;
     Ok("ok\n")
 }
@@ -35,7 +37,9 @@ pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
 ))]
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     let mut text = String::new();
-    app.decisions.encode_metrics(&mut text);
+    if let Standing::Leading(decisions) = app.standing() {
+        decisions.encode_metrics(&mut text);
+    }
     app.metrics.encode(&mut text);
     (
         [(

@@ -154,7 +154,7 @@ pub(super) async fn explanation(
     Path((project_text, name)): Path<(String, String)>,
 ) -> Answer<Json<MachineExplanation>> {
     let machine = find(&*app.store, &project(&project_text)?, &name).await?.value;
-    let explained = app.decisions.explain_machine(&machine).await?;
+    let explained = app.decisions()?.explain_machine(&machine).await?;
     let preview = explained.preview;
     let (node, score) = match preview.chosen {
         Some(chosen) => (Some(chosen.node), Some(chosen.score)),

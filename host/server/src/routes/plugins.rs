@@ -60,7 +60,7 @@ pub(super) async fn push(State(app): State<App>, request: Request) -> Answer<Res
     let seat = app.seats.plugin_uploads.clone().try_acquire_owned().map_err(busy)?;
     let bytes = collect(request, COMPONENT_BYTES_MAX, app.limits.upload_silence).await?;
     // Goes on to its end when the client goes away, so that nothing is left half taken in.
-    let decisions = app.decisions.clone();
+    let decisions = app.decisions()?;
     let taking = app.tasks.spawn(async move {
         let plugin = decisions.upload_plugin(bytes.into()).await;
         drop(seat);

@@ -5,10 +5,11 @@
 
 mod lines;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -19,9 +20,12 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use super::enrol;
 use crate::app::App;
-use crate::decisions::AgentSession;
+use crate::decisions::{AgentSession, Decisions, Standing};
 use crate::failure::{Answer, Failure};
+use crate::forward::no_leader;
+use crate::peer::Peer;
 use lines::{Broken, Lines};
 
 /// Frames on their way to the socket.
@@ -35,7 +39,8 @@ const QUEUE: usize = 16;
         (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn open(State(app): State<App>, request: Request) -> Answer<Response> {
+pub(super) async fn open(State(app): State<App>, peer: Option<Extension<Peer>>, request: Request) -> Answer<Response> {
+    let decisions = leading(&app)?;
     let busy = |_| Failure::new(Code::TooManyRequests, "as many agents as may be have a session");
     let seat = app.seats.sessions.clone().try_acquire_owned().map_err(busy)?;
     let mut lines = Lines::new(request.into_body().into_data_stream());
@@ -51,16 +56,65 @@ pub(super) async fn open(State(app): State<App>, request: Request) -> Answer<Res
             ));
         }
     };
+    if app.tls.is_some() {
+        expect_node(&app, peer.as_deref(), &hello).await?;
+    }
     let (frames, answer) = mpsc::channel(QUEUE);
-    app.tasks.spawn(hold(app.clone(), hello, lines, frames, seat));
+    app.tasks.spawn(hold(app.clone(), decisions, hello, lines, frames, seat));
     let body = Body::from_stream(ReceiverStream::new(answer).map(Ok::<_, std::convert::Infallible>));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
+/// The loops, for a session; an agent that asks another manager is told who leads.
+fn leading(app: &App) -> Answer<Arc<dyn Decisions>> {
+    match app.standing() {
+        Standing::Leading(decisions) => Ok(decisions),
+        Standing::Following { manager, address } => {
+            let mut problem = Problem::new(Code::NotLeader, format!("manager {manager} leads, at {address}"));
+            problem.leader = Some(address);
+            Err(problem.into())
+        }
+        Standing::Vacant => Err(no_leader()),
+    }
+}
+
+/// An agent is who its certificate says, as long as it is enrolled, and has the roles that it was let in for.
+async fn expect_node(app: &App, peer: Option<&Peer>, hello: &Hello) -> Answer<()> {
+    let Some(Peer::Member { identity, serial, .. }) = peer else {
+        let detail = "an agent shows the certificate that it got when it was enrolled";
+        return Err(Failure::new(Code::Unauthorized, detail));
+    };
+    if peer.and_then(Peer::node) != Some(hello.node.as_str()) {
+        let detail = format!("the certificate is of {}, not of node {}", identity.member, hello.node);
+        return Err(Failure::new(Code::Forbidden, detail));
+    }
+    let enrolled = app.members.enrolment(identity, serial).await.map_err(|error| enrol::problem(&error))?;
+    let Some(enrolment) = enrolled else {
+        let detail = format!("{} was removed from the cluster; enrol it again with a new token", identity.member);
+        return Err(Failure::new(Code::NotAMember, detail));
+    };
+    if let Some(role) = hello.roles.iter().find(|role| !enrolment.roles.contains(role)) {
+        let detail = format!(
+            "node {} was not let in for the role {role}; `symphony token create --role {role}` makes a token for it",
+            hello.node,
+            role = role.as_str()
+        );
+        return Err(Failure::new(Code::Forbidden, detail));
+    }
+    Ok(())
+}
+
 /// Holds a session from its beginning to its end.
-async fn hold(app: App, hello: Hello, lines: Lines, frames: mpsc::Sender<Bytes>, seat: OwnedSemaphorePermit) {
+async fn hold(
+    app: App,
+    decisions: Arc<dyn Decisions>,
+    hello: Hello,
+    lines: Lines,
+    frames: mpsc::Sender<Bytes>,
+    seat: OwnedSemaphorePermit,
+) {
     let node = hello.node.clone();
-    match app.decisions.connect(hello).await {
+    match decisions.connect(hello).await {
         Ok(session) => {
             let why = exchange(session, lines, &frames, &app.shutdown).await;
             tracing::info!(%node, why, "an agent's session ended");

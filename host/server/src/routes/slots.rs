@@ -74,7 +74,7 @@ pub(super) async fn activate(
         ));
     }
     let plugin = plugins::find(&*app.store, &body.plugin).await?;
-    app.decisions.activate(slot, plugin.value.digest, &config).await?;
+    app.decisions()?.activate(slot, plugin.value.digest, &config).await?;
     answer(&app, slot).await
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn activate(
 )]
 pub(super) async fn rollback(State(app): State<App>, Path((role, kind)): Path<(String, String)>) -> Answer<Response> {
     let slot = parse(&role, &kind)?;
-    app.decisions.rollback(slot).await?;
+    app.decisions()?.rollback(slot).await?;
     answer(&app, slot).await
 }
 

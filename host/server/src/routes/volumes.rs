@@ -142,7 +142,7 @@ pub(super) async fn explanation(
     Path((project_text, name)): Path<(String, String)>,
 ) -> Answer<Json<Explanation>> {
     let stored = find(&*app.store, &project(&project_text)?, &name).await?;
-    let explained = app.decisions.explain(&stored.value).await?;
+    let explained = app.decisions()?.explain(&stored.value).await?;
     let preview = explained.preview;
     let (node, pool, score) = match preview.chosen {
         Some(chosen) => (Some(chosen.node), Some(chosen.pool), Some(chosen.score)),

@@ -299,7 +299,6 @@ async fn what_others_can_reach_must_be_allowed() {
     let harness = Harness::start().await;
     let config = |listen: &str, client: &str| ServerConfig {
         listen: listen.parse().unwrap(),
-        allow_remote: false,
         control_socket: None,
         tokens: Tokens {
             client: client.into(),

@@ -11,7 +11,7 @@ use symphony_core::id::{NodeId, ServiceId};
 use symphony_core::meta::Meta;
 use symphony_core::node::{Node, NodeSpec, NodeStatus, Pool, Role, Service};
 use symphony_core::{Timestamp, keys, record};
-use symphony_server::{Limits, Server, ServerConfig, Tokens, serve};
+use symphony_server::{Always, Limits, Server, ServerConfig, Tokens, serve};
 use symphony_store::{Embedded, Options, Store, StoreExt as _};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -76,16 +76,18 @@ impl Harness {
         let socket = folder.path().join("control.sock");
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            allow_remote: false,
             control_socket: Some(socket.clone()),
             tokens: Tokens {
                 client: CLIENT_TOKEN.into(),
                 agent: AGENT_TOKEN.into(),
             },
+            tls: None,
+            plain: true,
+            advertise: None,
             manager: "m1".parse().unwrap(),
             limits,
         };
-        let server = serve(config, store.clone(), loops.clone(), shutdown.clone())
+        let server = serve(config, store.clone(), Arc::new(Always(loops.clone())), shutdown.clone())
             .await
             .unwrap();
         let base = format!("http://{}", server.address());

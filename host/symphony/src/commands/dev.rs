@@ -8,12 +8,12 @@ use symphony_api::{ClientConfig, ConfigError};
 use symphony_cli::{Failure, Globals};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::DevArgs;
+use crate::args::{DevArgs, EtcdArgs};
 use crate::dev::fleet::{Fleet, agent_program};
 use crate::dev::machines;
 use crate::dev::nodes::{self, Node};
 use crate::folder::Folder;
-use crate::manager::Manager;
+use crate::manager::{Manager, Setup};
 use crate::signals;
 
 /// How often to look for the agents' sessions at the start.
@@ -29,7 +29,14 @@ pub(crate) async fn run(globals: &Globals, args: &DevArgs, verbose: u8) -> Resul
         Some(folder) => folder.clone(),
         None => default_folder()?,
     };
-    let manager = Manager::start(Folder::open(&folder)?, &args.listen).await?;
+    let setup = Setup {
+        listen: &args.listen,
+        etcd: &EtcdArgs::default(),
+        name: None,
+    };
+    let Some(manager) = Manager::start(Folder::open(&folder)?, setup, &stop).await? else {
+        return Ok(());
+    };
     let served = serve(globals, args, verbose, &manager, &program, &stop).await;
     manager.stop().await;
     served
@@ -82,8 +89,11 @@ async fn serve(
 
 /// Returns when every agent has its session.
 async fn all_sessions(manager: &Manager, nodes: &[Node], fleet: &Fleet) -> Result<(), Failure> {
-    let agents = manager.control().agents();
-    while let Some(index) = nodes.iter().position(|node| agents.data_url(&node.name).is_none()) {
+    let is_here = |node: &Node| {
+        let control = manager.control();
+        control.is_some_and(|control| control.agents().data_url(&node.name).is_some())
+    };
+    while let Some(index) = nodes.iter().position(|node| !is_here(node)) {
         for (index, node) in nodes.iter().enumerate() {
             let (deaths, said) = fleet.deaths(index);
             if deaths >= DEATHS_MAX {

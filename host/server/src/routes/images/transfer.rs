@@ -35,20 +35,22 @@ pub(super) struct DataPort {
     app: App,
     node: Name,
     url: String,
+    client: reqwest::Client,
     token: String,
     upload: UploadId,
 }
 
 impl DataPort {
-    pub(super) fn new(app: &App, node: Name, data_url: String, upload: UploadId) -> Self {
+    pub(super) fn new(app: &App, node: Name, data_url: &str, upload: UploadId) -> Answer<Self> {
         let url = format!("{}{UPLOADS_PATH}{upload}", data_url.trim_end_matches('/'));
-        Self {
+        Ok(Self {
             app: app.clone(),
+            client: app.data_client(&node)?,
             node,
             url,
-            token: app.decisions.data_token(),
+            token: app.agent_token.clone(),
             upload,
-        }
+        })
     }
 
     pub(super) fn node(&self) -> &Name {
@@ -69,9 +71,7 @@ impl DataPort {
         let digest = sha256
             .map(|sha256| format!("?sha256={}", sha256.hex()))
             .unwrap_or_default();
-        let put = self
-            .app
-            .data
+        let put = self.client
             .put(format!("{}{digest}", self.url))
             .bearer_auth(&self.token);
         let mut put = put.body(reqwest::Body::wrap_stream(pieces));
@@ -101,9 +101,7 @@ impl DataPort {
 
     /// Has the node forget the upload. When it can't be reached it may keep the bytes, and the log says which they are.
     pub(super) async fn give_up(&self) {
-        let delete = self
-            .app
-            .data
+        let delete = self.client
             .delete(&self.url)
             .bearer_auth(&self.token)
             .timeout(GIVE_UP_MAX);

@@ -50,7 +50,7 @@ pub(super) async fn upload(
     if request.body().is_end_stream() {
         return Err(empty());
     }
-    let service = app.decisions.image_service();
+    let service = app.image_service().await?;
     let (node, data_url) = service.ok_or_else(|| {
         Failure::new(
             Code::NoImageService,
@@ -68,7 +68,7 @@ pub(super) async fn upload(
     // Goes on to its end when the client goes away: a whole upload is put on record, half a one is given up.
     let (own, tasks) = (app.clone(), app.tasks.clone());
     let taking = tasks.spawn(async move {
-        let port = DataPort::new(&own, node, data_url, UploadId::new(clock::new_uuid()));
+        let port = DataPort::new(&own, node, &data_url, UploadId::new(clock::new_uuid()))?;
         let taken = take(&own, &port, project, name, sha256, request).await;
         drop(seat);
         taken

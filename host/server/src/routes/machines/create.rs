@@ -27,7 +27,7 @@ pub(super) async fn preview(app: &App, project: &Name, body: &CreateMachine) -> 
     }
     let draft = wanted.draft(&*app.store, project, 0).await?;
     let new: Vec<Volume> = draft.new.iter().map(|new| new.volume.clone()).collect();
-    let answer = app.decisions.preview_machine(&draft.machine, &new).await?;
+    let answer = app.decisions()?.preview_machine(&draft.machine, &new).await?;
     let preview = answer.preview;
     let verdicts = convert::verdicts(&preview.verdicts);
     let Some(chosen) = preview.chosen else {

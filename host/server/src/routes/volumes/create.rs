@@ -41,7 +41,7 @@ pub(super) async fn preview(app: &App, project: &Name, body: &CreateVolume) -> A
     {
         return Err(taken(&wanted.name, project));
     }
-    let preview = app.decisions.preview(Request::of(&draft.volume)).await?;
+    let preview = app.decisions()?.preview(Request::of(&draft.volume)).await?;
     let verdicts = convert::verdicts(&preview.verdicts);
     let Some(chosen) = preview.chosen else {
         let detail = format!(
