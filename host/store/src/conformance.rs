@@ -118,7 +118,7 @@ cases! {
         a_span_holds_when_each_key_does an_empty_span_is_an_absent_key nothing_under_a_prefix;
     watches: history_first_then_live one_batch_a_revision only_what_is_watched previous_values
         a_mark_when_caught_up from_the_future resumes_at_every_revision no_gap_and_no_repetition_under_load
-        a_compacted_beginning_is_an_error a_deletion_at_the_compacted_revision_is_seen;
+        a_compacted_beginning_is_an_error a_deletion_after_the_compacted_revision_is_seen;
     leases: keys_go_when_time_is_over keep_alive_extends revoking_deletes_in_one_revision
         an_ended_lease_does_nothing a_put_moves_a_key_between_leases time_to_live_is_limited;
     limits: operations_and_compares sizes_of_keys_and_values size_of_a_request size_of_an_answer

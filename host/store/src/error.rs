@@ -15,7 +15,7 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// History at this revision is gone: read again at the newest, or watch from the compacted revision on.
+    /// History at this revision is gone: read again at the newest, and watch from there on.
     #[error("revision {requested} is compacted, the oldest one left is {compact_revision}")]
     Compacted {
         /// The revision that was asked for.
@@ -80,12 +80,43 @@ pub enum Error {
         /// The longest allowed, in seconds.
         max_secs: u64,
     },
-    /// The store cannot be reached for now. A write may or may not have been made.
+    /// The store cannot be reached for now, or has no majority.
     #[error("store is unavailable")]
     Unavailable {
+        /// Whether a write may have been made all the same; otherwise it surely was not.
+        maybe_done: bool,
         /// Why.
         #[source]
         source: Cause,
+    },
+    /// The store's members have no room left: reads and deletes work, puts and new leases do not until an operator has
+    /// compacted, defragmented each member and disarmed the alarm. A write may have been made all the same: the one that
+    /// raises the alarm is.
+    #[error(
+        "store has no space left: compact it, defragment each member, then disarm the alarm (etcdctl alarm disarm)"
+    )]
+    NoSpace,
+    /// The store does not take this user, or not for this.
+    #[error("store refused the user: {said}")]
+    Denied {
+        /// What it said.
+        said: String,
+    },
+    /// One of the endpoints is a member of another cluster than the rest, or than before.
+    #[error("{endpoint} belongs to etcd cluster {found:x}, not to {expected:x}")]
+    WrongCluster {
+        /// That endpoint.
+        endpoint: String,
+        /// Its cluster.
+        found: u64,
+        /// The cluster of the others.
+        expected: u64,
+    },
+    /// What the store was to be opened or reached with cannot be right.
+    #[error("store can't be reached like this: {what}")]
+    Misconfigured {
+        /// What is wrong.
+        what: String,
     },
     /// The disk failed under the store, which is closed from now on. A write may or may not have been made.
     #[error("storage failed, the store is closed")]
@@ -122,11 +153,15 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later on the same store. After an ambiguous failure look first what is there.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::NoSpace)
     }
 
     /// Whether a write that was answered with this may have been made all the same.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Failed { .. })
+        match self {
+            Self::Unavailable { maybe_done, .. } => *maybe_done,
+            Self::NoSpace | Self::Failed { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Where symphony keeps what it must not forget: one [`Store`] with etcd's semantics, and its backends.
 //!
 //! Owns keys, values, revisions, transactions, watches and leases, and the file they are in ([`Embedded`]). It knows no
-//! resource kind: what a key means and what is in a value is its callers' affair. All times come from a [`Clock`].
+//! resource kind: what a key means and what is in a value is its callers' affair. The embedded store's times come from
+//! a [`Clock`].
 //!
 //! ```text
 //!   callers ──► Store (trait) ◄── Embedded (redb file, one writer thread, group commit)
-//!                  ▲
+//!                  ▲         ◄── Etcd (feature: the members of an etcd cluster)
 //!            conformance (feature): the cases every backend must pass
 //! ```
 //!
@@ -19,11 +20,15 @@ mod clock;
 pub mod conformance;
 pub mod embedded;
 mod error;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod key;
 mod kv;
 mod lease;
 pub mod limits;
+pub mod member;
 mod range;
+mod recent;
 mod store;
 mod txn;
 mod watch;
@@ -31,6 +36,8 @@ mod watch;
 pub use clock::{Clock, ManualClock, MonotonicClock};
 pub use embedded::{Embedded, Options};
 pub use error::{Cause, Error, Result};
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdOptions, EtcdTls, Secret};
 pub use key::{Key, Keys};
 pub use kv::{KeyValue, Revision};
 pub use lease::{LeaseId, LeaseStatus};

@@ -1,5 +1,6 @@
 //! A question for keys, and its answer.
 
+use crate::limits::TXN_GET_KEYS_MAX;
 use crate::{Key, KeyValue, Keys, Revision};
 
 /// Which keys to read, and how. Without more it is all of them at the newest revision, in order, with their values.
@@ -72,6 +73,15 @@ impl Range {
         Self {
             keys_only: true,
             ..self
+        }
+    }
+
+    /// The same inside a transaction: at the newest revision, and not without end.
+    pub(crate) fn in_txn(&self) -> Self {
+        Self {
+            at: None,
+            limit: Some(self.limit.unwrap_or(TXN_GET_KEYS_MAX).min(TXN_GET_KEYS_MAX)),
+            ..self.clone()
         }
     }
 

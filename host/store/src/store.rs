@@ -14,7 +14,7 @@ use crate::{
 pub struct Status {
     /// The newest revision.
     pub revision: Revision,
-    /// The oldest revision that can be read and watched; 0 when nothing was compacted.
+    /// The oldest revision that can be read, and after which can be watched; 0 when nothing was compacted.
     pub compact_revision: Revision,
     /// The bytes on disk, with what compaction freed and new writes will take again.
     pub size_bytes: u64,
@@ -45,11 +45,13 @@ pub trait Store: Send + Sync + 'static {
     /// Watches keys: first what happened since `watch.from`, then what happens, with no gap and no repetition.
     ///
     /// When it has caught up, and then from time to time while nothing happens, it gives an empty batch: a mark of
-    /// progress. Errors: `Compacted`, `LimitReached` (watches).
+    /// progress. It begins after the compacted revision: what was changed at that one may be forgotten already.
+    /// Errors: `Compacted`, `LimitReached` (watches).
     async fn watch(&self, watch: Watch) -> Result<WatchStream>;
 
-    /// Grants a lease that ends after `ttl` without a keep-alive. It survives a restart of the store, from which its
-    /// time counts anew. Errors: `InvalidTtl`, `LimitReached` (leases).
+    /// Grants a lease that ends after `ttl` without a keep-alive; a store may grant more (etcd: whole seconds, and no
+    /// less than one and a half election timeouts). It survives a restart of the store, from which its time counts anew.
+    /// Errors: `InvalidTtl`, `LimitReached` (leases).
     async fn grant(&self, ttl: Duration) -> Result<LeaseId>;
 
     /// Lets the lease's time count anew; answers its time to live. Errors: `LeaseNotFound`.
@@ -62,7 +64,8 @@ pub trait Store: Send + Sync + 'static {
     /// Looks at a lease. Errors: `LeaseNotFound`.
     async fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus>;
 
-    /// Forgets history before `revision`, which stays readable itself. What is live is never forgotten.
+    /// Forgets history before `revision`, which stays readable itself (but not to watch). What is live is never
+    /// forgotten.
     /// Errors: `Compacted` when that was done already, `FutureRevision`.
     async fn compact(&self, revision: Revision) -> Result<()>;
 

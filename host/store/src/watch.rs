@@ -77,6 +77,14 @@ impl Event {
         }
     }
 
+    /// The revision at which it changed.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put { kv, .. } => kv.mod_revision,
+            Self::Delete { mod_revision, .. } => *mod_revision,
+        }
+    }
+
     /// Whether the key did not exist before.
     pub fn is_create(&self) -> bool {
         matches!(self, Self::Put { kv, .. } if kv.create_revision == kv.mod_revision)

@@ -9,6 +9,8 @@
 mod conformance;
 #[path = "store/disk.rs"]
 mod disk;
+#[path = "store/etcd.rs"]
+mod etcd;
 #[path = "store/file.rs"]
 mod file;
 #[path = "store/fixture.rs"]

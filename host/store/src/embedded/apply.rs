@@ -8,10 +8,10 @@ use redb::ReadableTable;
 
 use crate::embedded::read::{Overflow, View};
 use crate::embedded::tables::{GONE, Heads, LiveRow, Meta, Tables, encode_put, failed};
-use crate::limits::{DELETE_KEYS_MAX, LEASE_KEYS_MAX, TXN_GET_KEYS_MAX};
+use crate::limits::{DELETE_KEYS_MAX, LEASE_KEYS_MAX};
 use crate::{
-    Compare, CompareOp, Error, Event, Key, Keys, LeaseId, Op, OpResult, Range, Result, Revision, Target, Txn,
-    TxnResult, WatchBatch,
+    Compare, CompareOp, Error, Event, Key, Keys, LeaseId, Op, OpResult, Result, Revision, Target, Txn, TxnResult,
+    WatchBatch,
 };
 
 /// The changes of one commit, while they are made.
@@ -59,7 +59,7 @@ impl<'d> Draft<'d> {
                         live: &tables.live,
                         versions: &tables.versions,
                     };
-                    OpResult::Get(view.range(&inner_range(range), self.heads, Overflow::Cuts)?)
+                    OpResult::Get(view.range(&range.in_txn(), self.heads, Overflow::Cuts)?)
                 }
             });
         }
@@ -260,15 +260,6 @@ impl Change {
     fn next_position(&mut self) -> u32 {
         self.positions += 1;
         self.positions
-    }
-}
-
-/// A `Get` inside a transaction: at the newest revision, and not without end.
-pub(super) fn inner_range(range: &Range) -> Range {
-    Range {
-        at: None,
-        limit: Some(range.limit.unwrap_or(TXN_GET_KEYS_MAX).min(TXN_GET_KEYS_MAX)),
-        ..range.clone()
     }
 }
 

@@ -11,76 +11,11 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::embedded::shared::{Published, Shared, Snapshot, State};
+use crate::recent::{CHUNK_BYTES, event_bytes};
 use crate::{Error, Event, Key, Keys, Result, Revision, Watch, WatchBatch, WatchStream};
 
-/// Revisions that a watch takes at a time.
-const CHUNK_REVISIONS: usize = 64;
-/// Bytes after which a chunk is complete. A single revision is never split and may have more.
-const CHUNK_BYTES: usize = 1024 * 1024;
 /// Changes of history that are looked through at a time.
 const CHUNK_ROWS: usize = 2048;
-
-/// The newest revisions, without a gap.
-#[derive(Debug)]
-pub(super) struct Recent {
-    batches: VecDeque<(Arc<WatchBatch>, usize)>,
-    bytes: usize,
-    revisions_max: usize,
-    bytes_max: usize,
-}
-
-impl Recent {
-    pub(super) fn new(revisions_max: usize, bytes_max: usize) -> Self {
-        Self {
-            batches: VecDeque::new(),
-            bytes: 0,
-            revisions_max,
-            bytes_max,
-        }
-    }
-
-    /// Adds the revision after the last one.
-    pub(super) fn push(&mut self, batch: WatchBatch) {
-        let bytes = batch.events.iter().map(event_bytes).sum();
-        self.bytes += bytes;
-        self.batches.push_back((Arc::new(batch), bytes));
-        while self.batches.len() > self.revisions_max || self.bytes > self.bytes_max {
-            let Some((_, bytes)) = self.batches.pop_front() else {
-                break;
-            };
-            self.bytes -= bytes;
-        }
-    }
-
-    /// A chunk that begins with the revision `from`; none when that one is not here (any more).
-    fn chunk(&self, from: u64) -> Option<Vec<Arc<WatchBatch>>> {
-        let first = self.batches.front()?.0.revision.0;
-        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
-        let mut bytes = 0;
-        let chunk: Vec<_> = self
-            .batches
-            .iter()
-            .skip(skip)
-            .take(CHUNK_REVISIONS)
-            .take_while(|(_, size)| {
-                let fits = bytes < CHUNK_BYTES;
-                bytes += size;
-                fits
-            })
-            .map(|(batch, _)| Arc::clone(batch))
-            .collect();
-        (!chunk.is_empty()).then_some(chunk)
-    }
-}
-
-fn event_bytes(event: &Event) -> usize {
-    const EACH: usize = 128;
-    let value = match event {
-        Event::Put { kv, .. } => kv.value.len(),
-        Event::Delete { .. } => 0,
-    };
-    EACH + event.key().as_bytes().len() + value
-}
 
 /// Starts a watch.
 pub(super) fn watch(shared: Arc<Shared>, watch: Watch) -> Result<WatchStream> {
@@ -112,7 +47,8 @@ pub(super) fn watch(shared: Arc<Shared>, watch: Watch) -> Result<WatchStream> {
 
 fn check_kept(snapshot: &Snapshot, from: u64) -> Result<()> {
     let compact = snapshot.heads().compact;
-    if from < compact {
+    // Nothing is at revision 1, where every store begins.
+    if from.max(2) <= compact {
         return Err(Error::Compacted {
             requested: Revision(from),
             compact_revision: Revision(compact),

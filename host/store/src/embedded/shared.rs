@@ -7,12 +7,11 @@ use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::{Semaphore, watch};
 
 use crate::embedded::Options;
-use crate::embedded::apply::inner_range;
-use crate::embedded::feed::Recent;
 use crate::embedded::leases::Leases;
 use crate::embedded::read::{Overflow, View};
 use crate::embedded::tables::{Heads, LEASE_KEYS, LIVE, LOG, META, VERSIONS, failed};
 use crate::limits::LEASE_KEYS_MAX;
+use crate::recent::Recent;
 use crate::{Error, Key, LeaseId, Op, OpResult, Range, RangeResult, Result, Revision, Txn, TxnResult};
 
 /// How far the store is: what watches wait for.
@@ -195,7 +194,7 @@ impl Snapshot {
             // The caller made sure that there is nothing else.
             if let Op::Get { range } = op {
                 results.push(OpResult::Get(view.range(
-                    &inner_range(range),
+                    &range.in_txn(),
                     self.heads,
                     Overflow::Cuts,
                 )?));

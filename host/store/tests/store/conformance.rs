@@ -1,10 +1,11 @@
-//! The embedded store passes the suite of all stores.
+//! Each store passes the suite of all stores.
 
 use std::sync::{Arc, Mutex};
 
 use symphony_store::conformance::{PassTime, run_all};
 use symphony_store::{Options, Store};
 
+use crate::etcd::Lab;
 use crate::fixture::Fixture;
 
 async fn run(options: impl Fn(Options) -> Options) {
@@ -41,6 +42,18 @@ async fn embedded_conforms_when_it_is_cramped() {
         cache_bytes: 0,
         quick_repair_from_bytes: 0,
         ..options
+    })
+    .await;
+}
+
+/// One member, which all cases use one after the other, each with a connection of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_conforms() {
+    let lab = Lab::start(1).await;
+    run_all(async || {
+        let store: Arc<dyn Store> = Arc::new(lab.connect().await);
+        let time: PassTime = Arc::new(|step| Box::pin(tokio::time::sleep(step)));
+        (store, time)
     })
     .await;
 }

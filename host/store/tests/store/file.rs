@@ -34,8 +34,8 @@ async fn opening_again_finds_everything() {
         "2"
     );
     assert_eq!(store.time_to_live(lease).await.unwrap().keys, ["b".into()]);
-    let mut watch = store.watch(Watch::prefix("", first)).await.unwrap();
-    for revision in first.0..=status.revision.0 {
+    let mut watch = store.watch(Watch::prefix("", first.next())).await.unwrap();
+    for revision in first.0 + 1..=status.revision.0 {
         assert_eq!(watch.next().await.unwrap().unwrap().revision, Revision(revision));
     }
     let next = store.grant(Duration::from_secs(60)).await.unwrap();
@@ -174,7 +174,7 @@ async fn old_history_goes_by_itself() {
         // What was promised to be kept can be read and watched.
         let oldest = Revision(status.revision.0.saturating_sub(KEEP).max(1));
         store.range(Range::prefix("").at(oldest)).await.unwrap();
-        store.watch(Watch::prefix("", oldest)).await.unwrap();
+        store.watch(Watch::prefix("", oldest.next())).await.unwrap();
     }
     let live = store.range(Range::prefix("")).await.unwrap();
     let status = store.status().await.unwrap();

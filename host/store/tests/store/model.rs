@@ -179,7 +179,12 @@ impl Model {
 
     /// All that a watch from `from` sees until now.
     pub(crate) fn events(&self, keys: &Keys, from: Revision) -> Result<Vec<WatchBatch>> {
-        self.check_kept(from.0)?;
+        if from.0.max(2) <= self.compact {
+            return Err(Error::Compacted {
+                requested: from,
+                compact_revision: Revision(self.compact),
+            });
+        }
         let mut batches: Vec<WatchBatch> = Vec::new();
         for (at, key, kv) in &self.changes {
             if *at < from.0 || !keys.contains(key) {
