@@ -11,6 +11,8 @@ mod conformance;
 mod disk;
 #[path = "store/etcd.rs"]
 mod etcd;
+#[path = "store/etcd_apart.rs"]
+mod etcd_apart;
 #[path = "store/file.rs"]
 mod file;
 #[path = "store/fixture.rs"]
