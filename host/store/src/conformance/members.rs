@@ -46,8 +46,10 @@ pub fn can_be_apart() -> bool {
     can_run()
         && can(
             "NETWORKS FOR ETCD MEMBERS",
-            "not root, or no namespaces and bridges",
-            succeeds("unshare --net --mount --pid --fork ip link add name try0 type bridge"),
+            "not root, or no namespaces, bridges and nftables",
+            succeeds(
+                "unshare --net --mount --pid --fork sh -c 'ip link add name try0 type bridge && nft add table inet try'",
+            ),
         )
 }
 
@@ -92,7 +94,11 @@ impl Running {
             let log = std::fs::read_to_string(&self.log).unwrap();
             let lines: Vec<_> = log.lines().collect();
             let end = lines.len().saturating_sub(20);
-            panic!("{} is not healthy: {error}\n{}", self.member.name, lines[end..].join("\n"));
+            panic!(
+                "{} is not healthy: {error}\n{}",
+                self.member.name,
+                lines[end..].join("\n")
+            );
         }
     }
 
@@ -160,7 +166,11 @@ pub fn etcdctl(before: &[String], endpoints: &str, arguments: &[&str]) -> String
     let mut line = before.to_vec();
     line.push("etcdctl".to_owned());
     let mut command = Command::new(&line[0]);
-    command.args(&line[1..]).arg("--endpoints").arg(endpoints).args(arguments);
+    command
+        .args(&line[1..])
+        .arg("--endpoints")
+        .arg(endpoints)
+        .args(arguments);
     let output = command.env("ETCDCTL_API", "3").stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "etcdctl {arguments:?}: {said}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use symphony_store::conformance::members::{self, PATIENCE, Running, etcdctl, on_loopback};
+use symphony_store::conformance::members::{self, Running, etcdctl, on_loopback};
 use symphony_store::etcd::is_old_version;
 use symphony_store::limits::{DELETE_KEYS_MAX, OPS_MAX};
 use symphony_store::member::{Member, MemberTls};
@@ -14,7 +14,8 @@ use symphony_store::{
     Error, Etcd, EtcdOptions, EtcdTls, Range, Revision, Secret, Store as _, StoreExt as _, Txn, Watch, read_all,
 };
 use tempfile::TempDir;
-use tokio::time::timeout;
+
+use crate::etcd_story::soon;
 
 struct Lab {
     members: Vec<Running>,
@@ -46,11 +47,6 @@ impl Lab {
     }
 }
 
-/// Whoever waits longer hangs.
-async fn soon<T>(call: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, call).await.expect("it hangs")
-}
-
 #[test]
 fn old_versions_are_known() {
     for old in ["3.4.23", "3.5.1", "3.5.27", "3.6.8", "3.6.0-rc.1", "2.3.8"] {
@@ -65,23 +61,34 @@ fn old_versions_are_known() {
 async fn what_cannot_be_reached_is_said() {
     let error = Etcd::connect(EtcdOptions::new::<String>([])).await.unwrap_err();
     assert!(matches!(error, Error::Misconfigured { .. }), "{error:?}");
-    let error = Etcd::connect(EtcdOptions::new(["http://not an address"])).await.unwrap_err();
+    let error = Etcd::connect(EtcdOptions::new(["http://not an address"]))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Misconfigured { .. }), "{error:?}");
     let nobody = EtcdOptions::new([members::free_address()]);
     let error = soon(Etcd::connect(nobody)).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { maybe_done: false, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Unavailable { maybe_done: false, .. }),
+        "{error:?}"
+    );
     assert!(error.is_retryable() && !error.is_ambiguous());
     // One that takes connections and is no etcd.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut options = EtcdOptions::new([listener.local_addr().unwrap().to_string()]);
     options.deadline = Duration::from_secs(1);
     let error = soon(Etcd::connect(options)).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { maybe_done: false, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Unavailable { maybe_done: false, .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_two_clusters_are_refused() {
-    let (Some(one), Some(two)) = (Lab::start(|_| {}).await, Lab::start(|member| member.token = "other".into()).await) else {
+    let (Some(one), Some(two)) = (
+        Lab::start(|_| {}).await,
+        Lab::start(|member| member.token = "other".into()).await,
+    ) else {
         return;
     };
     let both = EtcdOptions::new([one.endpoint(), two.endpoint()]);
@@ -109,7 +116,9 @@ async fn members_of_two_clusters_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_member_that_restarts_is_waited_for() {
-    let Some(mut lab) = Lab::start(|_| {}).await else { return };
+    let Some(mut lab) = Lab::start(|_| {}).await else {
+        return;
+    };
     let store = lab.connect().await;
     let from = store.put("a", "1").await.unwrap();
     let mut watch = store.watch(Watch::prefix("", from)).await.unwrap();
@@ -204,12 +213,30 @@ async fn limits_that_etcd_does_not_have_are_kept() {
     }
     let before = store.status().await.unwrap().revision;
     let error = store.txn(Txn::new().delete_prefix("k/")).await.unwrap_err();
-    assert!(matches!(error, Error::LimitReached { max: DELETE_KEYS_MAX, .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            Error::LimitReached {
+                max: DELETE_KEYS_MAX,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
     assert_eq!(store.delete("k/000000").await.unwrap(), before.next());
     assert!(store.txn(Txn::new().delete_prefix("k/")).await.is_ok());
     let watch = store.watch(Watch::prefix("k/", before)).await.unwrap();
     let error = store.watch(Watch::prefix("k/", before)).await.unwrap_err();
-    assert!(matches!(error, Error::LimitReached { what: "watches", max: 1 }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            Error::LimitReached {
+                what: "watches",
+                max: 1
+            }
+        ),
+        "{error:?}"
+    );
     drop(watch);
     assert!(store.watch(Watch::prefix("k/", before)).await.is_ok());
 }
@@ -327,7 +354,12 @@ async fn certificates_and_passwords_are_asked_for() {
         assert_eq!(store.keep_alive(lease).await.unwrap(), Duration::from_secs(60));
         assert!(store.status().await.unwrap().revision >= Revision(2));
     }
-    for wrong in [user("root", "wrong"), user("nobody", "right"), user("weak", "weak"), None] {
+    for wrong in [
+        user("root", "wrong"),
+        user("nobody", "right"),
+        user("weak", "weak"),
+        None,
+    ] {
         let error = soon(Etcd::connect(options(&tls, wrong.clone()))).await.unwrap_err();
         assert!(matches!(error, Error::Denied { .. }), "{wrong:?}: {error:?}");
         assert!(!error.is_retryable());
@@ -350,14 +382,21 @@ async fn certificates_and_passwords_are_asked_for() {
         ..tls.clone()
     };
     for wrong in [&nobody, &other_ca, &other_client, &other_name] {
-        let error = soon(Etcd::connect(options(wrong, user("root", "right")))).await.unwrap_err();
-        assert!(matches!(error, Error::Unavailable { maybe_done: false, .. }), "{wrong:?}: {error:?}");
+        let error = soon(Etcd::connect(options(wrong, user("root", "right"))))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::Unavailable { maybe_done: false, .. }),
+            "{wrong:?}: {error:?}"
+        );
     }
     let no_pem = EtcdTls {
         ca: b"nonsense".to_vec(),
         ..tls.clone()
     };
-    let error = soon(Etcd::connect(options(&no_pem, user("root", "right")))).await.unwrap_err();
+    let error = soon(Etcd::connect(options(&no_pem, user("root", "right"))))
+        .await
+        .unwrap_err();
     assert!(!error.is_ambiguous(), "{error:?}");
     let printed = format!("{:?}", options(&tls, user("root", "right")));
     assert!(!printed.contains("right") && !printed.contains("PRIVATE"), "{printed}");
