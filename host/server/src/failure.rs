@@ -93,10 +93,14 @@ pub(crate) fn store_problem(error: &symphony_store::Error) -> Problem {
             format!("{error}; list again and watch from there"),
         ),
         Error::LimitReached { .. } => Problem::new(Code::TooManyRequests, error.to_string()),
-        Error::Unavailable { .. } | Error::Failed { .. } => {
+        Error::Unavailable { .. } | Error::NoSpace | Error::Failed { .. } => {
             tracing::error!(error = %chain(error), "the store failed");
-            let detail = format!("{error}; a write may or may not have been made: look before you try again");
-            Problem::new(Code::StoreUnavailable, detail)
+            let made = if error.is_ambiguous() {
+                "a write may or may not have been made: look before you try again"
+            } else {
+                "nothing was written: try again"
+            };
+            Problem::new(Code::StoreUnavailable, format!("{error}; {made}"))
         }
         Error::Closed => Problem::new(Code::StoreUnavailable, error.to_string()),
         _ => {

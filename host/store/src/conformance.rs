@@ -12,6 +12,7 @@ mod compaction;
 mod compares;
 mod leases;
 mod limits;
+pub mod members;
 mod reads;
 mod txns;
 mod watches;

@@ -29,6 +29,7 @@ use etcd_client::{Client, LeaseTimeToLiveOptions};
 use tokio::sync::Semaphore;
 
 pub use options::{EtcdOptions, EtcdTls, Secret};
+pub use version::is_old as is_old_version;
 
 use crate::limits::{DELETE_KEYS_MAX, LEASE_KEYS_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN};
 use crate::{

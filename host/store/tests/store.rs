@@ -11,6 +11,12 @@ mod conformance;
 mod disk;
 #[path = "store/etcd.rs"]
 mod etcd;
+#[path = "store/etcd_apart.rs"]
+mod etcd_apart;
+#[path = "store/etcd_story.rs"]
+mod etcd_story;
+#[path = "store/etcd_three.rs"]
+mod etcd_three;
 #[path = "store/file.rs"]
 mod file;
 #[path = "store/fixture.rs"]

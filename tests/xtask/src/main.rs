@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Verb::Test { only_tests } => test::run(only_tests),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Guests => guests::run(),
-        Verb::Setup => setup::run(setup::Need::Machines),
+        Verb::Setup => setup::run(setup::Need::Clusters),
         Verb::Lint => lint::run(),
         Verb::Plugins(arguments) => plugins::run(&arguments),
     };

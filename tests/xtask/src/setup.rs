@@ -5,6 +5,7 @@ mod backports;
 mod packages;
 mod quiet;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +23,7 @@ pub(crate) fn run(need: Need) -> Result<(), Box<dyn Error>> {
     wasm_target()?;
     install(need)?;
     // Each says itself what is not to be had here; the rest goes on.
-    if need == Need::Machines && symphony_lab::Abilities::here().machines() {
+    if need >= Need::Machines && symphony_lab::Abilities::here().machines() {
         let _ = symphony_lab::Abilities::here().networks();
     }
     Ok(())
@@ -53,7 +54,10 @@ fn install(need: Need) -> Result<(), Box<dyn Error>> {
     let is_root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
     if !is_root || !process::is_installed("apt-get") {
         if missing.iter().all(|package| package.need > need) {
-            eprintln!("!!! THIS IS MISSING FOR MACHINES; for them run this as root, then try again:\n  {line}");
+            let needs: BTreeSet<_> = missing.iter().map(|package| package.need).collect();
+            let needs: Vec<_> = needs.iter().map(ToString::to_string).collect();
+            let needs = needs.join(" AND ");
+            eprintln!("!!! THIS IS MISSING FOR {needs}; for them run this as root, then try again:\n  {line}");
             return Ok(());
         }
         return Err(format!("run this as root, then try again:\n  {line}").into());
@@ -142,6 +146,8 @@ mod tests {
         one.proof = packages::Proof::Program("sh");
         assert!(!one.is_missing());
         one.proof = packages::Proof::Library("surely/no/such.file");
+        assert!(one.is_missing());
+        one.proof = packages::Proof::Included("surely/no/such.file");
         assert!(one.is_missing());
     }
 }

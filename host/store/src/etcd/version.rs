@@ -9,8 +9,9 @@ fn parse(version: &str) -> Option<(u64, u64, u64)> {
     Some((next()?, next()?, next()?))
 }
 
-/// Whether a version is known to lose something. One that can't be read is not.
-pub(super) fn is_old(version: &str) -> bool {
+/// Whether a version of etcd is older than 3.5.28 (3.6.9 of the next series) and so known to lose watch events and leases
+/// in rare cases. One that can't be read is not.
+pub fn is_old(version: &str) -> bool {
     let Some(version) = parse(version) else {
         return false;
     };

@@ -2,7 +2,7 @@
 //! system's word, for what is needed may have come by another way.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::process;
 
@@ -23,6 +23,18 @@ pub(crate) enum Need {
     Building,
     /// For machines, their networks, and the tests of both.
     Machines,
+    /// For clusters of several managers on this server (`symphony dev --managers`), and the tests of them.
+    Clusters,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Building => "BUILDING",
+            Self::Machines => "MACHINES",
+            Self::Clusters => "CLUSTERS",
+        })
+    }
 }
 
 /// Where a package comes from.
@@ -41,11 +53,13 @@ pub(super) enum Proof {
     Program(&'static str),
     /// A file below one of the folders for libraries.
     Library(&'static str),
+    /// A file below the folder for what is included in sources.
+    Included(&'static str),
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Program(name) | Self::Library(name)) = self;
+        let (Self::Program(name) | Self::Library(name) | Self::Included(name)) = self;
         f.write_str(name)
     }
 }
@@ -56,6 +70,7 @@ impl Package {
         match self.proof {
             Proof::Program(name) => !process::is_installed(name),
             Proof::Library(path) => !libraries().iter().any(|dir| dir.join(path).exists()),
+            Proof::Included(path) => !Path::new("/usr/include").join(path).exists(),
         }
     }
 }
@@ -94,8 +109,15 @@ const fn building(package: Package) -> Package {
     }
 }
 
+const fn clusters(package: Package) -> Package {
+    Package {
+        need: Need::Clusters,
+        ..package
+    }
+}
+
 /// All of them.
-pub(super) const NEEDED: [Package; 20] = [
+pub(super) const NEEDED: [Package; 24] = [
     building(newer(
         "qemu-utils",
         Proof::Program("qemu-img"),
@@ -162,4 +184,19 @@ pub(super) const NEEDED: [Package; 20] = [
     },
     plain("e2fsprogs", "mke2fs", "the Linux disk's root partition is made with it"),
     plain("kmod", "depmod", "the Linux disk's kernel modules are sorted with it"),
+    building(plain(
+        "protobuf-compiler",
+        "protoc",
+        "the client of etcd is made from its interface with it",
+    )),
+    building(Package {
+        proof: Proof::Included("google/protobuf/descriptor.proto"),
+        ..plain("libprotobuf-dev", "", "the interface of etcd includes its files")
+    }),
+    clusters(plain("etcd-server", "etcd", "clusters keep their state in it")),
+    clusters(plain(
+        "etcd-client",
+        "etcdctl",
+        "tests look at etcd from outside with it",
+    )),
 ];
