@@ -1,5 +1,6 @@
 //! The shapes of version 1. A released shape only ever gains optional fields.
 
+mod audit;
 mod event;
 mod image;
 mod machine;
@@ -9,9 +10,11 @@ mod object;
 mod placement;
 mod plugin;
 mod size;
+mod token;
 mod volume;
 mod watch;
 
+pub use audit::AuditLine;
 pub use event::{Event, Severity, Subject};
 pub use image::{Image, ImageFormat, ImagePhase, ImageSpec, ImageStatus};
 pub use machine::{
@@ -30,6 +33,7 @@ pub use placement::{
 };
 pub use plugin::{Activate, Plugin, Slot};
 pub use size::Size;
+pub use token::{CreateToken, CreatedToken, Token, TokenState};
 pub use volume::{
     CreateVolume, CreateVolumeSpec, PatchVolume, PatchVolumeSpec, Volume, VolumeImage, VolumePhase, VolumeSpec,
     VolumeStatus,

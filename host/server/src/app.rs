@@ -8,10 +8,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::AuditLog;
 use crate::config::{Limits, ServerConfig};
 use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::token_book::TokenBook;
 
 /// The state of a server. Cheap to clone.
 pub(crate) type App = Arc<Shared>;
@@ -20,6 +22,10 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) decisions: Arc<dyn Decisions>,
     pub(crate) gate: Gate,
+    pub(crate) audit: AuditLog,
+    pub(crate) tokens: TokenBook,
+    /// Hash of the certificate of the cluster's authority, for new tokens.
+    pub(crate) ca_sha256: Option<[u8; 32]>,
     pub(crate) limits: Limits,
     pub(crate) manager: Name,
     /// Where the API listens, for the list of services.
@@ -66,7 +72,11 @@ impl Shared {
             .connect_timeout(std::time::Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
+        let metrics = Metrics::new();
         Ok(Arc::new(Self {
+            audit: AuditLog::start(config.audit_log.clone(), metrics.audit.clone()),
+            tokens: TokenBook::new(store.clone()),
+            ca_sha256: config.ca_sha256,
             store,
             decisions,
             gate: Gate::new(&config.tokens),
@@ -75,7 +85,7 @@ impl Shared {
             address,
             data,
             seats,
-            metrics: Metrics::new(),
+            metrics,
             shutdown,
             tasks: TaskTracker::new(),
         }))

@@ -110,6 +110,10 @@ pub async fn serve(
     let socket = config.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
     let app = Shared::new(&config, format!("http://{address}"), store, decisions, shutdown.clone())
         .map_err(ServeError::Client)?;
+    app.tokens.prepare().await;
+    let following = app.clone();
+    app.tasks
+        .spawn(async move { following.tokens.follow(following.shutdown.clone()).await });
 
     let running = tokio::spawn(async move {
         let over_tcp = accept::tcp(listener, routes::api(&app), &app);
@@ -123,6 +127,7 @@ pub async fn serve(
         if tokio::time::timeout(app.limits.drain, app.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = app.tasks.len(), "what was under way did not end in time");
         }
+        app.audit.close().await;
     });
     Ok(Server { address, running })
 }

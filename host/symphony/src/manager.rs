@@ -55,6 +55,8 @@ impl Manager {
             manager: "manager"
                 .parse()
                 .map_err(|error| Failure::caused("could not name the manager", &error))?,
+            ca_sha256: None,
+            audit_log: Some(folder.join("audit.log")),
             limits: symphony_server::Limits::default(),
         };
         let server = symphony_server::serve(config, Arc::clone(&store), Arc::new(control.clone()), stop.clone())

@@ -1,6 +1,7 @@
 //! Connections: accepted one by one up to a limit, served with HTTP/1.1 or HTTP/2 as the client likes, ended in order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::app::App;
+use crate::audit::Peer;
 
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
@@ -64,14 +67,20 @@ impl Connections {
     }
 
     /// Serves a connection in a task of its own.
-    pub(super) fn serve<I>(&self, app: &App, io: I, router: Router, seat: OwnedSemaphorePermit)
-    where
+    pub(super) fn serve<I>(
+        &self,
+        app: &App,
+        io: I,
+        router: Router,
+        peer: Option<SocketAddr>,
+        seat: OwnedSemaphorePermit,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (http, watcher, cut, app) = (self.http.clone(), self.ending.watcher(), self.cut.clone(), app.clone());
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            hold(&http, io, router, watcher, &cut).await;
+            hold(&http, io, router, peer, watcher, &cut).await;
             app.metrics.connections.dec();
             drop(seat);
         });
@@ -89,12 +98,24 @@ impl Connections {
     }
 }
 
-async fn hold<I>(http: &Builder<TokioExecutor>, io: I, router: Router, watcher: Watcher, cut: &CancellationToken)
-where
+async fn hold<I>(
+    http: &Builder<TokioExecutor>,
+    io: I,
+    router: Router,
+    peer: Option<SocketAddr>,
+    watcher: Watcher,
+    cut: &CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        request
+    });
     let connection = http
-        .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(router))
+        .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
         .into_owned();
     let served = tokio::select! {
         served = watcher.watch(connection) => served,
@@ -114,10 +135,10 @@ pub(super) async fn tcp(listener: TcpListener, router: Router, app: &App) {
             () = app.shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Small answers must not wait for more to come.
                 let _ = stream.set_nodelay(true);
-                connections.serve(app, stream, router.clone(), seat);
+                connections.serve(app, stream, router.clone(), Some(peer), seat);
             }
             Err(error) => pause(&error).await,
         }

@@ -65,7 +65,7 @@ impl ControlSocket {
                     } else {
                         &closed
                     };
-                    connections.serve(app, stream, router.clone(), seat);
+                    connections.serve(app, stream, router.clone(), None, seat);
                 }
                 Err(error) => pause(&error).await,
             }

@@ -83,6 +83,8 @@ impl Harness {
                 agent: AGENT_TOKEN.into(),
             },
             manager: "m1".parse().unwrap(),
+            ca_sha256: None,
+            audit_log: None,
             limits,
         };
         let server = serve(config, store.clone(), loops.clone(), shutdown.clone())
