@@ -9,6 +9,7 @@ mod node;
 mod object;
 mod placement;
 mod plugin;
+mod project;
 mod size;
 mod token;
 mod volume;
@@ -32,6 +33,7 @@ pub use placement::{
     ScorePart, Verdict,
 };
 pub use plugin::{Activate, Plugin, Slot};
+pub use project::{Amounts, CreateProject, ExceededQuota, PatchProject, Project};
 pub use size::Size;
 pub use token::{CreateToken, CreatedToken, Token, TokenState};
 pub use volume::{

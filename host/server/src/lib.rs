@@ -27,6 +27,7 @@ mod linger;
 mod metrics;
 mod net;
 mod principal;
+mod quota;
 mod reading;
 mod rights;
 mod routes;

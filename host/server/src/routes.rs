@@ -10,6 +10,7 @@ mod machines;
 mod networks;
 mod nodes;
 mod plugins;
+mod projects;
 mod services;
 mod sessions;
 mod slots;
@@ -73,6 +74,8 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(slots::rollback))
         .routes(routes!(services::list))
         .routes(routes!(services::remove))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::show, projects::patch, projects::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
@@ -140,6 +143,8 @@ pub(crate) fn control_socket(app: &App) -> Router {
     let routes = open()
         .routes(routes!(services::list))
         .routes(routes!(services::remove))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::show, projects::patch, projects::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list));

@@ -1,6 +1,7 @@
 //! Tokens and projects.
 
 use symphony_core::Timestamp;
+use symphony_core::project::{Exceeded, Project, Resource, Usage};
 use symphony_core::token::{Token, TokenFault, TokenKind};
 
 use crate::v1;
@@ -28,5 +29,39 @@ pub fn token(token: &Token, revision: u64, now: Timestamp) -> v1::Token {
         created_by: token.created_by.clone(),
         created_at: token.created_at,
         revision,
+    }
+}
+
+/// A project, with what it has when that was counted.
+#[must_use]
+pub fn project(project: &Project, used: Option<&Usage>, revision: u64) -> v1::Project {
+    let amounts = |used: &Usage| {
+        let all = Resource::ALL.into_iter();
+        all.map(|resource| (resource.as_str().to_owned(), used.get(resource)))
+            .collect()
+    };
+    v1::Project {
+        kind: v1::Kind::Project,
+        name: project.name.to_string(),
+        quota: project
+            .quota
+            .iter()
+            .map(|(resource, limit)| (resource.as_str().to_owned(), limit))
+            .collect(),
+        used: used.map(amounts),
+        // The one that nobody made.
+        created_at: (revision > 0).then_some(project.created_at),
+        revision,
+    }
+}
+
+/// A quota that would be passed.
+#[must_use]
+pub fn exceeded(exceeded: &Exceeded) -> v1::ExceededQuota {
+    v1::ExceededQuota {
+        resource: exceeded.resource.as_str().to_owned(),
+        used: exceeded.used,
+        limit: exceeded.limit,
+        asked: exceeded.asked,
     }
 }

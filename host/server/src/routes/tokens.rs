@@ -13,6 +13,7 @@ use symphony_control::clock;
 use symphony_core::digest::Digest;
 use symphony_core::event::{Event, Subject};
 use symphony_core::keys;
+use symphony_core::name::Name;
 use symphony_core::token::{CA_BYTES, SECRET_BYTES, TOKENS_MAX, Token as Record, TokenId, TokenKind, TokenText};
 use symphony_store::{Compare, Range, Txn, read_all};
 
@@ -22,6 +23,7 @@ use crate::event::{Records as _, event};
 use crate::failure::{Answer, Failure};
 use crate::input::{Input, Params};
 use crate::principal::By;
+use crate::quota;
 use crate::reading::{Order, PageQuery, Stored, load, map_list, page};
 use wanted::Wanted;
 
@@ -82,6 +84,12 @@ pub(super) async fn create(
     let key = keys::token(token.id);
     for _ in 0..TRIES {
         let mut txn = Txn::new().when(Compare::absent(&key)).record(key.clone(), &token)?;
+        if let TokenKind::Api {
+            project: Some(name), ..
+        } = &token.kind
+        {
+            txn = of_project(&app, name, txn).await?;
+        }
         for old in useless(&app).await? {
             txn = txn.delete(keys::token(old));
         }
@@ -135,6 +143,15 @@ pub(super) async fn revoke(State(app): State<App>, Path(id): Path<String>) -> An
         }
     }
     Err(crowded())
+}
+
+/// A token for a project rests on it: the project's end takes all its tokens with it.
+async fn of_project(app: &App, name: &Name, txn: Txn) -> Answer<Txn> {
+    let found = quota::find(&*app.store, name).await?;
+    let project = found.ok_or_else(|| quota::missing(name))?;
+    let (unchanged, mark) = quota::mark(&*app.store, name).await?;
+    let txn = txn.when(Compare::mod_revision(keys::project(name), project.revision));
+    Ok(txn.when(unchanged).put(mark, Vec::new()))
 }
 
 fn new_text(app: &App) -> Answer<TokenText> {
