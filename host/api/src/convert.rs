@@ -3,10 +3,12 @@
 mod machine;
 mod placement;
 mod resource;
+mod token;
 
 pub use machine::{machine, network};
 pub use placement::{decider, explanation_of_decision, verdict, verdicts};
 pub use resource::{event, image, node, plugin, service, slot, volume};
+pub use token::{exceeded, project, token};
 
 use symphony_core::condition::{Conditions, Truth};
 use symphony_core::labels::Labels;

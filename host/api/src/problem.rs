@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::v1::Verdict;
+use crate::v1::{ExceededQuota, Verdict};
 
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -61,6 +61,8 @@ codes! {
     Forbidden = "forbidden", 403, 1, "Not allowed";
     /// There is no such thing.
     NotFound = "not_found", 404, 3, "Not found";
+    /// There is no such project; it is made before anything in it.
+    ProjectNotFound = "project_not_found", 404, 3, "There is no such project";
     /// The path exists, the method on it doesn't.
     MethodNotAllowed = "method_not_allowed", 405, 1, "The method is not allowed here";
     /// The name is taken.
@@ -81,6 +83,8 @@ codes! {
     WrongPower = "wrong_power", 409, 4, "Not in this state of power";
     /// No node takes it; `verdicts` says why, node by node.
     Unplaceable = "unplaceable", 409, 5, "No node takes it";
+    /// The project would have more than it may; `quotas` says of what.
+    QuotaExceeded = "quota_exceeded", 409, 4, "A quota would be passed";
     /// Something of it is still there.
     HasResources = "has_resources", 409, 4, "It still has resources";
     /// The revision is too old to watch from; list again.
@@ -172,6 +176,9 @@ pub struct Problem {
     /// Where the manager that leads is, `ADDRESS:PORT`, when that is what the request should have been sent to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// Which quotas of the project would be passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<ExceededQuota>,
 }
 
 /// One wrong value.
@@ -198,6 +205,7 @@ impl Problem {
             errors: Vec::new(),
             verdicts: Vec::new(),
             leader: None,
+            quotas: Vec::new(),
         }
     }
 

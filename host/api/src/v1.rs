@@ -1,5 +1,6 @@
 //! The shapes of version 1. A released shape only ever gains optional fields.
 
+mod audit;
 mod event;
 mod image;
 mod machine;
@@ -8,10 +9,13 @@ mod node;
 mod object;
 mod placement;
 mod plugin;
+mod project;
 mod size;
+mod token;
 mod volume;
 mod watch;
 
+pub use audit::AuditLine;
 pub use event::{Event, Severity, Subject};
 pub use image::{Image, ImageFormat, ImagePhase, ImageSpec, ImageStatus};
 pub use machine::{
@@ -30,7 +34,9 @@ pub use placement::{
     ScorePart, Verdict,
 };
 pub use plugin::{Activate, Plugin, Slot};
+pub use project::{Amounts, CreateProject, ExceededQuota, PatchProject, Project};
 pub use size::Size;
+pub use token::{CreateToken, CreatedToken, Token, TokenState};
 pub use volume::{
     CreateVolume, CreateVolumeSpec, PatchVolume, PatchVolumeSpec, Volume, VolumeImage, VolumePhase, VolumeSpec,
     VolumeStatus,

@@ -21,10 +21,10 @@ pub(crate) struct Found {
 /// The client for the API.
 pub(crate) fn over_the_api(globals: &Globals) -> Result<Client, Failure> {
     if globals.socket.is_some() {
-        return Err(
-            Failure::usage("the control socket serves `symphony manager service` alone")
-                .hint("leave --socket away: this verb goes over the API (--address, or a context file)"),
-        );
+        return Err(Failure::usage(
+            "the control socket serves `symphony manager service`, `token`, `project` and `audit` alone",
+        )
+        .hint("leave --socket away: this verb goes over the API (--address, or a context file)"));
     }
     let Found { context, .. } = find(globals, &ConfigFile::of_the_environment()?)?;
     let endpoint = Endpoint::Http(context.address);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_for_services_alone() {
+    fn the_socket_is_for_few_verbs() {
         let socket = Globals {
             socket: Some("/x".into()),
             ..globals()

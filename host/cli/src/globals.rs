@@ -9,6 +9,8 @@ use symphony_core::name::Name;
 
 use crate::output::Format;
 
+/// Names the project, in place of the context file.
+pub(crate) const PROJECT_ENV: &str = "SYMPHONY_PROJECT";
 /// How long a verb waits when not told.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a verb waits for a machine when not told: a guest that is asked to shut down may take its time.
@@ -52,12 +54,12 @@ pub struct Globals {
     #[arg(
         long,
         value_name = "NAME",
-        env = "SYMPHONY_PROJECT",
+        env = PROJECT_ENV,
         global = true,
         hide_env_values = true
     )]
     pub project: Option<Name>,
-    /// A manager's control socket, for `manager service`; it asks for no token
+    /// A manager's control socket, for `manager service`, `token`, `project` and `audit`; it asks for no token
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
     /// Write nothing to stderr but errors

@@ -34,6 +34,7 @@ pub use failure::{Exit, Failure};
 pub use globals::Globals;
 pub use output::Format;
 pub use target::Target;
+pub use verbs::audit::AuditArgs;
 pub use verbs::config::ConfigVerb;
 pub use verbs::events::EventsArgs;
 pub use verbs::explain::ExplainVerb;
@@ -42,7 +43,9 @@ pub use verbs::machine::MachineVerb;
 pub use verbs::network::NetworkVerb;
 pub use verbs::node::NodeVerb;
 pub use verbs::plugin::PluginVerb;
+pub use verbs::project::ProjectVerb;
 pub use verbs::service::ServiceVerb;
+pub use verbs::token::TokenVerb;
 pub use verbs::volume::VolumeVerb;
 
 use output::Output;
@@ -76,6 +79,14 @@ pub enum Verb {
     Explain(ExplainVerb),
     /// What happened
     Events(EventsArgs),
+    /// Tenants and what they may have: create, list, show, set-quota, delete
+    #[command(subcommand, visible_alias = "projects")]
+    Project(ProjectVerb),
+    /// What lets processes join, and people use the API: create, list, revoke
+    #[command(subcommand, visible_alias = "tokens")]
+    Token(TokenVerb),
+    /// Who wrote, and who was refused
+    Audit(AuditArgs),
     /// Which manager this client talks to
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -99,8 +110,14 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
         },
         other => other,
     };
-    let client = connect::over_the_api(globals)?;
+    let client = match verb {
+        Verb::Project(_) | Verb::Token(_) | Verb::Audit(_) => connect::over_either(globals)?,
+        _ => connect::over_the_api(globals)?,
+    };
     match verb {
+        Verb::Project(verb) => verbs::project::run(&client, output, verb).await,
+        Verb::Token(verb) => verbs::token::run(&client, output, globals, verb).await,
+        Verb::Audit(args) => verbs::audit::run(&client, output, &args).await,
         Verb::Image(verb) => verbs::image::run(&client, output, verb).await,
         Verb::Volume(verb) => verbs::volume::run(&client, output, verb).await,
         Verb::Machine(verb) => verbs::machine::run(&client, output, verb).await,

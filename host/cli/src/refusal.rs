@@ -57,6 +57,12 @@ fn hint(problem: &Problem) -> Option<String> {
         Code::Unauthorized => {
             "pass --token, or use the client.toml that the manager wrote: SYMPHONY_CONFIG=DIR/client.toml"
         }
+        // It says itself how to make it.
+        Code::ProjectNotFound => return None,
+        Code::Forbidden => "an admin makes tokens for more: `symphony token create`",
+        Code::QuotaExceeded => {
+            "`symphony project show` tells what is used; delete something, or have an admin raise it with `symphony project set-quota`"
+        }
         Code::NotFound => "`list` shows what there is; --project names another project",
         Code::AlreadyExists => "choose another name, or delete that one first",
         // A field that is wrong says what to give in its place.
@@ -105,6 +111,8 @@ mod tests {
             (Code::ImageInUse, Exit::Conflict),
             (Code::VolumeInUse, Exit::Conflict),
             (Code::NetworkFull, Exit::Conflict),
+            (Code::QuotaExceeded, Exit::Conflict),
+            (Code::ProjectNotFound, Exit::NotFound),
             (Code::SubnetOverlaps, Exit::Conflict),
             (Code::PreconditionFailed, Exit::Conflict),
             (Code::Unplaceable, Exit::Unplaceable),

@@ -4,6 +4,7 @@ mod machine;
 mod network;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod token;
 mod volume;
 
 use std::fmt::Write as _;

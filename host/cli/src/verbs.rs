@@ -1,5 +1,6 @@
 //! The verbs, one module a noun: each reads its flags, calls the typed client and hands the answer to the output.
 
+pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod explain;
@@ -8,5 +9,7 @@ pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod plugin;
+pub(crate) mod project;
 pub(crate) mod service;
+pub(crate) mod token;
 pub(crate) mod volume;

@@ -115,12 +115,15 @@ impl Members {
         Ok(self.read(keys::CLUSTER).await?.value)
     }
 
-    /// The digest of the authority's certificate in hexadecimal, which tokens name.
+    /// SHA-256 of the authority's certificate, which tokens name.
     ///
     /// # Errors
     /// The store; there is no cluster.
-    pub async fn authority_digest(&self) -> Result<String, MemberError> {
-        Ok(self.authority().await?.digest())
+    pub async fn authority_sha256(&self) -> Result<[u8; 32], MemberError> {
+        let mut digest = [0; 32];
+        let text = self.authority().await?.digest();
+        hex::decode_to_slice(text, &mut digest).map_err(|_| AuthorityError::Broken("digest"))?;
+        Ok(digest)
     }
 
     /// Lets a member in no more: its certificates are worth nothing from now on. Answers whether it was a member.

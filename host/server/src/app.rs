@@ -10,11 +10,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::AuditLog;
 use crate::config::{Limits, ServerConfig};
 use crate::decisions::{Decisions, Office, Standing};
 use crate::failure::{Answer, Failure};
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::token_book::TokenBook;
 
 /// The state of a server. Cheap to clone.
 pub(crate) type App = Arc<Shared>;
@@ -26,6 +28,10 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<symphony_pki::Tls>,
     pub(crate) plain: bool,
     pub(crate) gate: Gate,
+    pub(crate) audit: AuditLog,
+    pub(crate) tokens: TokenBook,
+    /// Hash of the certificate of the cluster's authority, for new tokens.
+    pub(crate) ca_sha256: Option<[u8; 32]>,
     pub(crate) limits: Limits,
     pub(crate) manager: Name,
     /// Where the API listens, for the list of services.
@@ -66,7 +72,11 @@ impl Shared {
             consoles: Arc::new(Semaphore::new(limits.consoles)),
         };
         let members = Members::new(Arc::clone(&store));
+        let metrics = Metrics::new();
         Arc::new(Self {
+            audit: AuditLog::start(config.audit_log.clone(), metrics.audit.clone()),
+            tokens: TokenBook::new(store.clone()),
+            ca_sha256: config.ca_sha256,
             store,
             office,
             members,
@@ -78,7 +88,7 @@ impl Shared {
             address,
             agent_token: config.tokens.agent.clone(),
             seats,
-            metrics: Metrics::new(),
+            metrics,
             shutdown,
             tasks: TaskTracker::new(),
         })

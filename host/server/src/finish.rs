@@ -5,15 +5,20 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use symphony_api::{Code, Problem};
+use symphony_control::clock;
 
 use crate::app::App;
+use crate::audit::Line;
 use crate::failure::{Failure, problem_response};
+use crate::gate::{Seen, project_of};
 use crate::linger::linger;
+use crate::peer::Peer;
+use crate::rights::Right;
 
 /// Names a request in answers and in the log; taken from the client when it gives one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,6 +28,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Runs the rest, and finishes what it answers.
 pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
+    let peer = request.extensions().get::<Peer>().cloned();
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
     let route = request
@@ -40,16 +46,46 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
         )
         .into_response()
     });
+    let seen = response.extensions_mut().remove::<Seen>();
     if response.status().is_client_error() || response.status().is_server_error() {
         response = as_problem(response, &path, &id);
     }
     let status = response.status();
     app.metrics.answered(&method, &route, status.as_u16(), begun.elapsed());
+    if is_audited(&method, status, seen.as_ref()) {
+        app.audit.write(Line {
+            time: clock::now(),
+            request_id: id.clone(),
+            principal: seen.map_or_else(|| "-".to_owned(), |seen| seen.who),
+            remote: peer.map(|peer| peer.address()),
+            method: method.to_string(),
+            project: project_of(&path).map(str::to_owned),
+            path: path.clone(),
+            status: status.as_u16(),
+            revision: revision(response.headers()),
+        });
+    }
     tracing::debug!(%method, path, status = status.as_u16(), request_id = id, "answered");
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// Every write and every refusal, and who was at a console. An agent's session is no write.
+fn is_audited(method: &Method, status: StatusCode, seen: Option<&Seen>) -> bool {
+    let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    match seen.and_then(|seen| seen.right) {
+        _ if refused => true,
+        Some(Right::Agent) => false,
+        Some(Right::Write) => true,
+        _ => !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
+    }
+}
+
+fn revision(headers: &HeaderMap) -> Option<u64> {
+    let etag = headers.get(header::ETAG)?.to_str().ok()?;
+    etag.trim_matches('"').parse().ok()
 }
 
 fn request_id(headers: &HeaderMap) -> String {

@@ -1,26 +1,60 @@
-//! Who is let in. Closed unless opened: a path that is not named here needs the clients' token.
+//! Who is let in, and to what. Closed unless opened: what is not in the table of rights is served to nobody.
+//!
+//! ```text
+//!   request ─► the operation's right (matched path) ─► who asks (token, or what the connection says) ─► has it the right?
+//! ```
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
 use symphony_api::Code;
+use symphony_control::clock;
+use symphony_core::digest::Digest;
+use symphony_core::token::{TokenFault, TokenText};
 
 use crate::app::App;
 use crate::config::Tokens;
-use crate::failure::Failure;
-use crate::peer::Peer;
+use crate::failure::{Answer, Failure};
+use crate::principal::{Principal, Rights};
+use crate::rights::{self, Right};
+use crate::token_book::{TokenBook, Unread};
 
-/// Paths that anyone may ask.
-const OPEN: [&str; 4] = ["/healthz", "/readyz", "/agent/v1/enrol", "/agent/v1/renew"];
-/// Paths that agents ask, and nobody else.
-const AGENTS: &str = "/agent/";
-
-/// Knows the tokens, by their hashes.
+/// Knows the tokens that are no records: those of the manager's own folder, by their hashes.
 pub(crate) struct Gate {
-    client: [u8; 32],
-    agent: [u8; 32],
+    client: Digest,
+    agent: Digest,
+}
+
+/// What the gate found out, for what is done after the answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// Who asked, as far as it is known.
+    pub(crate) who: String,
+    /// What was needed.
+    pub(crate) right: Option<Right>,
+}
+
+/// Why nobody is let in, and what is known of who asked.
+struct Refusal {
+    failure: Failure,
+    who: String,
+}
+
+impl Refusal {
+    fn unknown(detail: impl Into<String>) -> Self {
+        Self::of("-", detail)
+    }
+
+    fn of(who: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            failure: Failure::new(Code::Unauthorized, detail),
+            who: who.into(),
+        }
+    }
 }
 
 impl Gate {
@@ -31,106 +65,167 @@ impl Gate {
         }
     }
 
-    fn admits(&self, path: &str, headers: &HeaderMap) -> Result<(), Failure> {
-        if OPEN.contains(&path) {
-            return Ok(());
+    /// Who a request is from. A token that is sent wins over what the connection says: who sends one means it.
+    async fn who(
+        &self,
+        book: &TokenBook,
+        headers: &HeaderMap,
+        known: Option<Arc<Principal>>,
+    ) -> Result<Arc<Principal>, Refusal> {
+        if let Some(sent) = bearer(headers)? {
+            return self.holder(book, sent).await.map(Arc::new);
         }
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some(token) = value.and_then(bearer) else {
-            return Err(Failure::new(
-                Code::Unauthorized,
-                "send the header `Authorization: Bearer TOKEN`",
-            ));
+        known.ok_or_else(|| Refusal::unknown("send the header `Authorization: Bearer TOKEN`"))
+    }
+
+    async fn holder(&self, book: &TokenBook, sent: &str) -> Result<Principal, Refusal> {
+        let sha256 = hash(sent);
+        if self.client.same(&sha256) {
+            return Ok(Principal::admin("client.toml"));
+        }
+        if self.agent.same(&sha256) {
+            return Ok(Principal::agent("agent"));
+        }
+        let text: TokenText = sent
+            .parse()
+            .map_err(|error| Refusal::unknown(format!("the token is not one of this manager: {error}")))?;
+        let id = text.id();
+        let attempt = format!("token {id}");
+        let found = book.find(id).await.map_err(|Unread| Refusal {
+            failure: Failure::new(Code::StoreUnavailable, "the tokens could not be read yet"),
+            who: attempt.clone(),
+        })?;
+        // One that was revoked, one of another cluster and one with a wrong secret look the same from outside.
+        let secret = hash(&text.secret_hex());
+        let Some(token) = found.filter(|token| token.is_secret(&secret)) else {
+            let detail = "the token is not known here: it was revoked, or it is of another cluster";
+            return Err(Refusal::of(attempt, detail));
         };
-        let wanted = if path.starts_with(AGENTS) {
-            &self.agent
+        let who = if token.name.is_empty() {
+            attempt
         } else {
-            &self.client
+            format!("token {} ({id})", token.name)
         };
-        if same(&hash(token), wanted) {
-            Ok(())
-        } else {
-            Err(Failure::new(
-                Code::Unauthorized,
-                "the token is not the right one for this manager",
-            ))
+        match token.api(clock::now()) {
+            Ok((role, project)) => Ok(Principal {
+                who,
+                rights: Rights::Api {
+                    role,
+                    project: project.cloned(),
+                },
+                token: Some(id),
+            }),
+            Err(fault @ TokenFault::NotForApi(_)) => Err(Refusal {
+                failure: Failure::new(Code::Forbidden, fault.to_string()),
+                who,
+            }),
+            Err(fault) => Err(Refusal::of(who, fault.to_string())),
         }
     }
 }
 
 /// Lets a request through, or answers it.
-pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let is_node = |peer: &Peer| peer.node().is_some();
-    if request.uri().path().starts_with(AGENTS) && request.extensions().get().is_some_and(is_node) {
-        // The session itself looks at who it is.
+pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let right = matched
+        .as_ref()
+        .and_then(|path| rights::of(request.method(), path.as_str()));
+    if right == Some(Right::Open) {
         return next.run(request).await;
     }
-    match app.gate.admits(request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(failure) => failure.into_response(),
+    let known = request.extensions().get::<Arc<Principal>>().cloned();
+    let (who, passed) = match app.gate.who(&app.tokens, request.headers(), known).await {
+        Ok(principal) => (
+            principal.who.clone(),
+            may(&principal, right, &request).map(|()| principal),
+        ),
+        Err(refusal) => (refusal.who, Err(refusal.failure)),
+    };
+    let mut response = match (passed, matched) {
+        (Err(failure), _) => failure.into_response(),
+        // There is such a path, and it does not take this method.
+        (Ok(_), Some(path)) if right.is_none() => wrong_method(path.as_str()),
+        (Ok(principal), _) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+    };
+    response.extensions_mut().insert(Seen { who, right });
+    response
+}
+
+fn may(principal: &Principal, right: Option<Right>, request: &Request) -> Answer<()> {
+    // Nothing is behind what has no right: that it is not there, everybody may know who is known.
+    let Some(right) = right else { return Ok(()) };
+    let project = project_of(request.uri().path());
+    if right.is_of(principal, project) {
+        return Ok(());
+    }
+    let needed = right.in_words(project);
+    let detail = format!("this needs {needed}, and {} is {}", principal.who, principal.rights);
+    Err(Failure::new(Code::Forbidden, detail))
+}
+
+/// The project of a path. What is not written as names are (`%61`) is no project that anybody is confined to.
+pub(crate) fn project_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/projects/")?.split('/').next()
+}
+
+fn wrong_method(path: &str) -> Response {
+    let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
+    if let Ok(allowed) = HeaderValue::from_str(&rights::allowed(path)) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+/// The token that a request brings; none when it brings none at all.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    match token {
+        Some(token) if !token.is_empty() => Ok(Some(token)),
+        _ => Err(Refusal::unknown("the header must be `Authorization: Bearer TOKEN`")),
     }
 }
 
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-/// Compares in a time that does not depend on where they differ; the hashes hide the length as well.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    let differing = a.iter().zip(b).fold(0_u8, |differing, (x, y)| differing | (x ^ y));
-    std::hint::black_box(differing) == 0
+fn hash(text: &str) -> Digest {
+    Digest::new(Sha256::digest(text.as_bytes()).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn admits(path: &str, authorization: Option<&str>) -> bool {
-        let gate = Gate::new(&Tokens {
-            client: "c".into(),
-            agent: "a".into(),
-        });
+    fn sent(value: &str) -> Result<Option<String>, String> {
         let mut headers = HeaderMap::new();
-        if let Some(value) = authorization {
-            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-        }
-        gate.admits(path, &headers).is_ok()
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        bearer(&headers)
+            .map(|token| token.map(str::to_owned))
+            .map_err(|refusal| refusal.failure.0.detail)
     }
 
     #[test]
-    fn everything_but_health_needs_the_right_token() {
-        assert!(admits("/healthz", None) && admits("/readyz", None));
-        for path in [
-            "/",
-            "/v1/nodes",
-            "/metrics",
-            "/openapi.json",
-            "/healthz/",
-            "/healthz/..",
-            "/unknown",
-        ] {
-            assert!(
-                !admits(path, None) && !admits(path, Some("Bearer x")) && !admits(path, Some("Bearer a")),
-                "{path}"
-            );
-            assert!(
-                admits(path, Some("Bearer c")) && admits(path, Some("bearer  c")),
-                "{path}"
-            );
+    fn only_a_bearer_token_is_one() {
+        assert_eq!(sent("Bearer c"), Ok(Some("c".to_owned())));
+        assert_eq!(sent("bearer  c"), Ok(Some("c".to_owned())));
+        for wrong in ["Basic c", "c", "Bearer", "Bearer ", ""] {
+            assert!(sent(wrong).is_err(), "{wrong:?}");
         }
-        for wrong in ["Basic c", "c", "Bearer", "Bearer ", "Bearer cc"] {
-            assert!(!admits("/v1/nodes", Some(wrong)), "{wrong}");
-        }
+        assert!(bearer(&HeaderMap::new()).is_ok_and(|token| token.is_none()));
     }
 
     #[test]
-    fn agents_have_their_own() {
-        assert!(admits("/agent/v1/session", Some("Bearer a")));
-        assert!(!admits("/agent/v1/session", Some("Bearer c")));
+    fn a_path_has_one_project() {
+        assert_eq!(project_of("/v1/projects/web/volumes/a"), Some("web"));
+        assert_eq!(project_of("/v1/projects/web"), Some("web"));
+        assert_eq!(project_of("/v1/nodes"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The manager's door: HTTP API v1, watches, uploads, the agents' sessions, and the control socket.
 //!
 //! ```text
-//!   client ─► net (accept, limits) ─► gate (token) ─► routes: parse ─► check ─► store.txn ─► answer
+//!   client ─► net (accept, limits) ─► gate (who, what right) ─► routes: parse ─► check ─► store.txn ─► answer
 //!   agent  ─► net ─► gate (agent's token) ─► routes::sessions ⇄ Decisions::connect
 //! ```
 //!
@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 mod app;
+mod audit;
 pub mod config;
 pub mod decisions;
 mod event;
@@ -28,11 +29,16 @@ mod metrics;
 mod net;
 mod nodes_data;
 mod peer;
+mod principal;
+mod quota;
 mod reading;
+mod rights;
 mod routes;
 pub mod waiting;
+mod token_book;
 
 pub use config::{Limits, ServerConfig, Tokens};
 pub use decisions::{AgentSession, Always, Decisions, Office, Standing};
 pub use net::{ServeError, Server, serve, serve_on};
+pub use rights::table as rights;
 pub use routes::openapi;

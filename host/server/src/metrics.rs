@@ -1,4 +1,4 @@
-//! What the server counts. Names start with `symphony_http_`.
+//! What the server counts. Names start with `symphony_http_` and `symphony_audit_`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::audit::Counts;
 
 /// By route, never by path: the number of series is bounded by the API.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,6 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) watches: Gauge,
     pub(crate) uploaded_bytes: Counter,
+    pub(crate) audit: Counts,
 }
 
 impl Metrics {
@@ -37,6 +40,7 @@ impl Metrics {
             connections: Gauge::default(),
             watches: Gauge::default(),
             uploaded_bytes: Counter::default(),
+            audit: Counts::default(),
         };
         {
             let mut registry = metrics.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,6 +57,13 @@ impl Metrics {
                 "uploaded_bytes",
                 "Bytes of images taken in",
                 metrics.uploaded_bytes.clone(),
+            );
+            let prefix = registry.sub_registry_with_prefix("symphony_audit");
+            prefix.register("lines", "Lines of the audit log", metrics.audit.written.clone());
+            prefix.register(
+                "lost",
+                "Lines of the audit log that could not be written",
+                metrics.audit.lost.clone(),
             );
         }
         metrics

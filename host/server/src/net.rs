@@ -121,6 +121,10 @@ pub async fn serve_on(
     }
     let socket = config.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
     let app = Shared::new(&config, public(&config, address), store, office, shutdown.clone());
+    app.tokens.prepare().await;
+    let following = app.clone();
+    app.tasks
+        .spawn(async move { following.tokens.follow(following.shutdown.clone()).await });
 
     let running = tokio::spawn(async move {
         let over_tcp = accept::tcp(listener, routes::api(&app), &app);
@@ -134,6 +138,7 @@ pub async fn serve_on(
         if tokio::time::timeout(app.limits.drain, app.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = app.tasks.len(), "what was under way did not end in time");
         }
+        app.audit.close().await;
     });
     Ok(Server { address, running })
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use symphony_pki::{Identity, Member};
 
+use crate::principal::Principal;
+
 /// Put into every request's extensions when its connection is accepted.
 #[derive(Debug, Clone)]
 pub(crate) enum Peer {
@@ -26,6 +28,11 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    /// Who it is to the API: an agent by its certificate. A manager is nobody there, and sends the token of whom it asks for.
+    pub(crate) fn principal(&self) -> Option<Principal> {
+        self.node().map(|node| Principal::agent(format!("node {node}")))
+    }
+
     /// The name of the node that it is.
     pub(crate) fn node(&self) -> Option<&str> {
         match self {

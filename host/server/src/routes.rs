@@ -1,5 +1,6 @@
 //! The routes, and the document that describes them. A route exists only with its description.
 
+mod audit;
 mod console;
 pub(crate) mod enrol;
 mod events;
@@ -10,16 +11,20 @@ mod machines;
 mod networks;
 mod nodes;
 mod plugins;
+mod projects;
 mod services;
 mod sessions;
 mod slots;
+mod tokens;
 mod volumes;
 mod watch;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use serde::Serialize;
 use utoipa::openapi::InfoBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -32,6 +37,7 @@ use crate::finish::finish;
 use crate::forward::to_leader;
 use crate::gate::guard;
 use crate::input::IfMatch;
+use crate::principal::Principal;
 
 /// What the document says of the API as a whole.
 const ABOUT: &str = "A private cloud whose decisions are made by sandboxed components. Every error is a `Problem`; \
@@ -70,6 +76,11 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(slots::rollback))
         .routes(routes!(services::list))
         .routes(routes!(services::remove))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::show, projects::patch, projects::delete))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
         .routes(routes!(events::list))
         .routes(routes!(watch::watch))
         .routes(routes!(health::metrics))
@@ -96,7 +107,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .build();
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("The token of `client.toml`"))
+        .description(Some("A token of `symphony token create`, or that of `client.toml`"))
         .build();
     document
         .components
@@ -134,11 +145,20 @@ pub(crate) fn api(app: &App) -> Router {
 
 /// What the control socket serves, without a token: the socket's own rights say who may.
 pub(crate) fn control_socket(app: &App) -> Router {
-    let routes = open().routes(routes!(services::list)).routes(routes!(services::remove));
+    let routes = open()
+        .routes(routes!(services::list))
+        .routes(routes!(services::remove))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::show, projects::patch, projects::delete))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list));
     let (router, _) = routes.split_for_parts();
-    let router = router.route("/v1/manager/init", axum::routing::post(already_a_member));
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
     router
+        .layer(from_fn_with_state(app.clone(), guard))
+        .layer(Extension(Arc::new(Principal::admin("control socket"))))
+        .route("/v1/manager/init", axum::routing::post(already_a_member))
         .layer(from_fn_with_state(app.clone(), finish))
         .with_state(app.clone())
 }

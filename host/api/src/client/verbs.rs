@@ -2,6 +2,8 @@
 
 mod machines;
 mod networks;
+mod projects;
+mod tokens;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use reqwest::{Method, RequestBuilder};

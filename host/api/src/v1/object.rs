@@ -32,6 +32,10 @@ pub enum Kind {
     Event,
     /// A role of a node, or a manager.
     Service,
+    /// What lets somebody in.
+    Token,
+    /// A tenant.
+    Project,
 }
 
 impl Kind {
@@ -48,6 +52,8 @@ impl Kind {
             Self::Slot => "slot",
             Self::Event => "event",
             Self::Service => "service",
+            Self::Token => "token",
+            Self::Project => "project",
         }
     }
 
@@ -64,6 +70,8 @@ impl Kind {
             Self::Slot => "slots",
             Self::Event => "events",
             Self::Service => "services",
+            Self::Token => "tokens",
+            Self::Project => "projects",
         }
     }
 }

@@ -4,7 +4,7 @@ use symphony_core::digest::Digest;
 use symphony_core::keys;
 use symphony_core::node::Role;
 use symphony_core::token::{ApiRole, JOIN_SECONDS_DEFAULT, Token, TokenId, TokenKind, TokenText};
-use symphony_pki::{AuthorityError, random, sha256};
+use symphony_pki::{random, sha256};
 use symphony_store::{Compare, Txn};
 
 use super::{MemberError, Members};
@@ -29,9 +29,9 @@ impl Members {
     }
 
     async fn mint(&self, name: &str, kind: TokenKind, uses_left: Option<u32>) -> Result<TokenText, MemberError> {
-        let digest = self.authority_digest().await?;
+        let digest = self.authority_sha256().await?;
         let mut ca = [0; symphony_core::token::CA_BYTES];
-        hex::decode_to_slice(&digest[..2 * ca.len()], &mut ca).map_err(|_| AuthorityError::Random)?;
+        ca.copy_from_slice(&digest[..symphony_core::token::CA_BYTES]);
         let id = TokenId::new(random()?);
         let text = TokenText::new(id, random()?, Some(ca));
         let now = clock::now();

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::app::App;
 use crate::peer::Peer;
@@ -87,10 +88,10 @@ impl Connections {
             };
             match greeted {
                 Some((Greeted::Plain(stream), peer)) => {
-                    hold(&http, stream, router.layer(Extension(peer)), watcher, &cut).await;
+                    hold(&http, stream, router, peer, watcher, &cut).await;
                 }
                 Some((Greeted::Tls(stream), peer)) => {
-                    hold(&http, *stream, router.layer(Extension(peer)), watcher, &cut).await;
+                    hold(&http, *stream, router, peer, watcher, &cut).await;
                 }
                 None => {}
             }
@@ -100,14 +101,20 @@ impl Connections {
     }
 
     /// Serves a connection in a task of its own.
-    pub(super) fn serve<I>(&self, app: &App, io: I, router: Router, seat: OwnedSemaphorePermit)
-    where
+    pub(super) fn serve<I>(
+        &self,
+        app: &App,
+        io: I,
+        router: Router,
+        peer: Peer,
+        seat: OwnedSemaphorePermit,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (http, watcher, cut, app) = (self.http.clone(), self.ending.watcher(), self.cut.clone(), app.clone());
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            hold(&http, io, router, watcher, &cut).await;
+            hold(&http, io, router, peer, watcher, &cut).await;
             app.metrics.connections.dec();
             drop(seat);
         });
@@ -125,12 +132,26 @@ impl Connections {
     }
 }
 
-async fn hold<I>(http: &Builder<TokioExecutor>, io: I, router: Router, watcher: Watcher, cut: &CancellationToken)
-where
+async fn hold<I>(
+    http: &Builder<TokioExecutor>,
+    io: I,
+    router: Router,
+    peer: Peer,
+    watcher: Watcher,
+    cut: &CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let principal = peer.principal().map(Arc::new);
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        if let Some(principal) = &principal {
+            request.extensions_mut().insert(Arc::clone(principal));
+        }
+        request.extensions_mut().insert(peer.clone());
+        request
+    });
     let connection = http
-        .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(router))
+        .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
         .into_owned();
     let served = tokio::select! {
         served = watcher.watch(connection) => served,

@@ -7,7 +7,6 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::UnixStream as Probe;
 use std::path::{Path, PathBuf};
 
-use axum::Extension;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::ServeError;
@@ -66,12 +65,10 @@ impl ControlSocket {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let peer = stream.peer_cred().map(|peer| peer.uid());
-                    let router = match peer {
-                        Ok(uid) if is_trusted(uid) => open.clone().layer(Extension(Peer::Local { uid })),
-                        _ => closed.clone(),
-                    };
-                    connections.serve(app, stream, router, seat);
+                    // One of whom nobody knows who it is, is nobody.
+                    let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+                    let router = if is_trusted(uid) { &open } else { &closed };
+                    connections.serve(app, stream, router.clone(), Peer::Local { uid }, seat);
                 }
                 Err(error) => pause(&error).await,
             }

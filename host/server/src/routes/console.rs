@@ -8,6 +8,7 @@
 
 mod bridge;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -15,6 +16,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use symphony_api::{Code, Problem};
+use symphony_control::clock;
 use symphony_core::machine::{Machine, MachinePhase};
 use symphony_core::name::Name;
 use symphony_protocol::data::{DataError, MACHINES_PATH};
@@ -22,6 +24,7 @@ use symphony_protocol::data::{DataError, MACHINES_PATH};
 use super::machines::find;
 use crate::app::App;
 use crate::failure::{Answer, Failure, chain};
+use crate::principal::Principal;
 use crate::reading::project;
 
 /// How long a node may take to answer.
@@ -140,11 +143,14 @@ async fn open(app: &App, machine: &Machine, what: &str, mut request: Request) ->
             headers.insert(name, value.clone());
         }
     }
-    let (client, shutdown) = (hyper::upgrade::on(&mut request), app.shutdown.clone());
+    let principal = request.extensions().get::<Arc<Principal>>().cloned();
+    let token = principal.and_then(|principal| principal.token);
+    let (client, app_then) = (hyper::upgrade::on(&mut request), app.clone());
     app.tasks.spawn(async move {
         tokio::select! {
             () = bridge::carry(client, answer) => {}
-            () = shutdown.cancelled() => {}
+            () = app_then.tokens.ended(token, clock::now) => {}
+            () = app_then.shutdown.cancelled() => {}
         }
         drop(seat);
     });

@@ -25,6 +25,7 @@ use utoipa::IntoParams;
 use crate::app::App;
 use crate::failure::{Answer, Failure};
 use crate::input::Params;
+use crate::principal::By;
 use feed::Feed;
 use select::Selection;
 
@@ -46,7 +47,8 @@ pub(crate) struct WatchParams {
 
 /// Watches objects: events `put` and `delete` with `{kind, object}` as data, and `bookmark` when all up to its id was
 /// told. The id is the store's revision; a watch resumes from it, by `Last-Event-ID` or `from`. A deleted object is
-/// told as it last was. A node's claims change without an event of their own.
+/// told as it last was. A node's claims change without an event of their own. Who is confined to a project watches that
+/// project. A watch ends when its token does.
 #[utoipa::path(get, path = "/v1/watch", tag = "events",
     params(WatchParams, ("Last-Event-ID" = Option<String>, Header, description = "Goes on after this; wins over `from`")),
     responses(
@@ -57,10 +59,12 @@ pub(crate) struct WatchParams {
 )]
 pub(super) async fn watch(
     State(app): State<App>,
+    By(principal): By,
     headers: HeaderMap,
     Params(params): Params<WatchParams>,
 ) -> Answer<Response> {
     let selection = Selection::parse(params.kinds.as_deref(), params.project.as_deref())?;
+    let selection = selection.confined_to(principal.confined_to())?;
     let from = resume_from(&headers, params.from)?;
     let busy = |_| {
         Failure::new(
@@ -83,6 +87,7 @@ pub(super) async fn watch(
     let feed = Feed::new(
         app.clone(),
         selection,
+        principal.token,
         events,
         Duration::from_secs(WATCH_HEARTBEAT_SECONDS),
     );

@@ -305,6 +305,8 @@ async fn what_others_can_reach_must_be_allowed() {
             agent: "a".into(),
         },
         manager: "m2".parse().unwrap(),
+        ca_sha256: None,
+        audit_log: None,
         limits: Limits::default(),
     };
     let start = |config| {

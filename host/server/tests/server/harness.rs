@@ -85,6 +85,8 @@ impl Harness {
             plain: true,
             advertise: None,
             manager: "m1".parse().unwrap(),
+            ca_sha256: None,
+            audit_log: Some(folder.path().join("audit.log")),
             limits,
         };
         let server = serve(config, store.clone(), Arc::new(Always(loops.clone())), shutdown.clone())
@@ -116,6 +118,25 @@ impl Harness {
     /// A request with the clients' token.
     pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
         self.bare(method, path).bearer_auth(CLIENT_TOKEN)
+    }
+
+    /// Makes a token by its JSON; answers its id and its text.
+    pub(crate) async fn token(&self, body: Value) -> (String, String) {
+        let (_, made) = json(self.ask(Method::POST, "/v1/tokens").json(&body)).await;
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        (text("id"), text("text"))
+    }
+
+    pub(crate) async fn add_project(&self, name: &str) {
+        json(
+            self.ask(Method::POST, "/v1/projects")
+                .json(&serde_json::json!({"name": name})),
+        )
+        .await;
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
     }
 
     /// A request without a token.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod attachments;
+mod audit;
 mod consoles;
 mod control_socket;
 mod doors;
@@ -17,7 +18,10 @@ mod networks;
 mod nodes;
 mod openapi;
 mod plugins;
+mod projects;
+mod rights;
 mod sessions;
 mod simulated;
+mod tokens;
 mod volumes;
 mod watches;

@@ -16,6 +16,7 @@ async fn nobody_is_heard_where_they_do_not_belong() {
     let cloud = Cloud::start(options(1)).await;
     // Two projects, one subnet, one address.
     linux(&cloud, "");
+    done(&cloud, "project create lab");
     linux(&cloud, "--project lab");
     for project in ["default", "lab"] {
         done(

@@ -15,6 +15,7 @@ use symphony_core::labels::Labels;
 use symphony_core::meta::Meta;
 use symphony_core::name::Name;
 use symphony_core::plan::image::{DetectedFormat, Upload};
+use symphony_core::project::{Resource, Usage};
 use symphony_core::quantity::{Bytes, VOLUME_BYTES_MAX};
 use symphony_store::{Compare, Txn};
 
@@ -23,8 +24,9 @@ use crate::app::App;
 use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
 use crate::input::Check;
+use crate::quota;
 use crate::reading::{Stored, load};
-use crate::routes::object;
+use crate::routes::{TRIES, crowded, object};
 
 /// Streams an image to an image service and puts it on record.
 pub(super) async fn upload(
@@ -41,6 +43,8 @@ pub(super) async fn upload(
     let (Some(name), sha256) = (name, sha256.flatten()) else {
         return Err(Failure::new(Code::InvalidArgument, "a value is not acceptable"));
     };
+    // Before the first byte, so that none is sent in vain; and again when it is put on record.
+    quota::for_new(&*app.store, &project, &one()).await?;
     if load::<Image>(&*app.store, &keys::image(&project, &name))
         .await?
         .is_some()
@@ -131,16 +135,35 @@ async fn take(
         spec,
         status: ImageStatus::pending(),
     };
-    let result = app.store.txn(store_image(&image)?).await?;
-    symphony_crash::point("api.image.create.after_commit");
-    if !result.succeeded {
-        port.give_up().await;
-        return Err(taken(&image.meta.name, &image.meta.project));
+    match put_on_record(app, image).await {
+        // What the store did with it is not known then: the bytes stay.
+        Err(failure) if failure.0.code != Code::StoreUnavailable => {
+            port.give_up().await;
+            Err(failure)
+        }
+        done => done,
     }
-    Ok(Stored {
-        value: image,
-        revision: result.revision,
-    })
+}
+
+async fn put_on_record(app: &App, image: Image) -> Answer<Stored<Image>> {
+    let (project, name) = (&image.meta.project, &image.meta.name);
+    for _ in 0..TRIES {
+        let room = quota::for_new(&*app.store, project, &one()).await?;
+        let result = app.store.txn(store_image(room.hold(Txn::new()), &image)?).await?;
+        symphony_crash::point("api.image.create.after_commit");
+        if result.succeeded {
+            let revision = result.revision;
+            return Ok(Stored { value: image, revision });
+        }
+        if load::<Image>(&*app.store, &keys::image(project, name)).await?.is_some() {
+            return Err(taken(name, project));
+        }
+    }
+    Err(crowded())
+}
+
+fn one() -> Usage {
+    Usage::default().with(Resource::Images, 1)
 }
 
 /// What of an upload can be an image.
@@ -175,11 +198,11 @@ fn acceptable(upload: &Upload, sha256: Option<Digest>) -> Answer<Format> {
     }
 }
 
-fn store_image(image: &Image) -> Answer<Txn> {
+fn store_image(txn: Txn, image: &Image) -> Answer<Txn> {
     let (id, digest) = (image.meta.id, &image.spec.digest);
     let key = keys::image(&image.meta.project, &image.meta.name);
     let message = format!("{} of {} were taken in", Bytes(image.spec.stored_bytes), digest);
-    let txn = Txn::new().when(Compare::absent(&key)).record(key.clone(), image)?;
+    let txn = txn.when(Compare::absent(&key)).record(key.clone(), image)?;
     let txn = txn
         .put(keys::image_id(id), key.as_bytes().to_vec())
         .put(keys::blob_use(digest, id), key.into_bytes());

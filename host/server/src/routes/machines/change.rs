@@ -11,6 +11,7 @@ use symphony_core::labels::Labels;
 use symphony_core::machine::{Machine, MachinePhase, MachineSize, RestartPolicy};
 use symphony_core::name::Name;
 use symphony_core::plan::machine::Power;
+use symphony_core::project::{Resource, Usage};
 use symphony_store::{Compare, Store, Txn};
 
 use super::draft::refuse_if_too_long;
@@ -20,6 +21,7 @@ use crate::app::App;
 use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
 use crate::input::{Check, IfMatch};
+use crate::quota::{self, Room};
 use crate::reading::Stored;
 use crate::routes::{TRIES, again, crowded};
 
@@ -149,7 +151,7 @@ impl Patch {
         })
     }
 
-    async fn resize(&self, store: &dyn Store, machine: &mut Machine) -> Answer<Option<Event>> {
+    async fn resize(&self, store: &dyn Store, machine: &mut Machine) -> Answer<Option<(Event, Room)>> {
         let old = machine.spec.size;
         let cpus = self.cpus.unwrap_or(old.cpus());
         let memory_bytes = self.memory_bytes.unwrap_or(old.memory_bytes());
@@ -168,10 +170,14 @@ impl Patch {
             return Err(Failure::field(Code::WrongPower, pointer, detail));
         }
         room::refuse_if_full(store, machine, size).await?;
+        let more = Usage::default()
+            .with(Resource::Cpus, u64::from(cpus.saturating_sub(old.cpus())))
+            .with(Resource::MemoryBytes, memory_bytes.saturating_sub(old.memory_bytes()));
+        let quota = quota::to_grow(store, &machine.meta.project, &more).await?;
         machine.spec.size = size;
         raise(machine);
         let message = format!("{} instead of {} were asked for", in_words(size), in_words(old));
-        Ok(Some(told("resize-requested", machine, message)))
+        Ok(Some((told("resize-requested", machine, message), quota)))
     }
 }
 
@@ -182,7 +188,11 @@ impl Change for Patch {
             machine.meta.labels = labels.clone();
             events.push(told("relabelled", machine, "its labels were changed"));
         }
-        events.extend(self.resize(store, machine).await?);
+        let mut txn = Txn::new();
+        if let Some((event, quota)) = self.resize(store, machine).await? {
+            events.push(event);
+            txn = quota.hold(txn);
+        }
         if let Some(restart) = self.restart.filter(|restart| *restart != machine.spec.restart) {
             machine.spec.restart = restart;
             raise(machine);
@@ -197,7 +207,7 @@ impl Change for Patch {
         if events.is_empty() {
             return Ok(None);
         }
-        let txn = events.iter().try_fold(Txn::new(), |txn, event| txn.tell(event))?;
+        let txn = events.iter().try_fold(txn, |txn, event| txn.tell(event))?;
         Ok(Some(txn))
     }
 }

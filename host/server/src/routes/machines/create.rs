@@ -8,13 +8,16 @@ use symphony_api::{Code, Problem, convert};
 use symphony_core::keys;
 use symphony_core::machine::Machine;
 use symphony_core::name::Name;
+use symphony_core::project::Usage;
 use symphony_core::volume::Volume;
 use symphony_store::{Store, Txn};
 
+use super::draft::Draft;
 use super::wanted::{Wanted, in_words};
 use super::{parts, room};
 use crate::app::App;
 use crate::failure::{Answer, Failure};
+use crate::quota::{self, Room};
 use crate::reading::{Stored, load};
 use crate::routes::idempotency::{Replay, Ticket, answered};
 use crate::routes::{TRIES, crowded, object};
@@ -22,10 +25,12 @@ use crate::routes::{TRIES, crowded, object};
 /// Says where a machine would go with all that belongs to it, and what would be done there first.
 pub(super) async fn preview(app: &App, project: &Name, body: &CreateMachine) -> Answer<Response> {
     let wanted = Wanted::read(body)?;
+    quota::expect(&*app.store, project).await?;
     if is_taken(&*app.store, project, &wanted.name).await? {
         return Err(taken(&wanted.name, project));
     }
     let draft = wanted.draft(&*app.store, project, 0).await?;
+    quota::for_new(&*app.store, project, &usage(&draft)).await?;
     let new: Vec<Volume> = draft.new.iter().map(|new| new.volume.clone()).collect();
     let answer = app.decisions()?.preview_machine(&draft.machine, &new).await?;
     let preview = answer.preview;
@@ -63,6 +68,7 @@ pub(super) async fn preview(app: &App, project: &Name, body: &CreateMachine) -> 
 /// Stores a machine. The same key with the same body stores it once.
 pub(super) async fn create(app: &App, project: &Name, body: &CreateMachine, key: Option<&str>) -> Answer<Response> {
     let wanted = Wanted::read(body)?;
+    quota::expect(&*app.store, project).await?;
     let ticket = Ticket::new("machine", project, key, body)?;
     for attempt in 0..TRIES {
         let kept = match &ticket {
@@ -78,8 +84,8 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateMachine, key:
                 None => return Err(taken(&wanted.name, project)),
             }
         }
-        let draft = match wanted.draft(&*app.store, project, attempt).await {
-            Ok(draft) => draft,
+        let (draft, room) = match with_room(app, project, &wanted, attempt).await {
+            Ok(drafted) => drafted,
             // The same request, sent twice at once, may have taken what this one does not find any more.
             Err(failure) => match answered(ticket.as_ref(), &*app.store).await? {
                 Some(stored) => return Ok(created(&stored)),
@@ -90,7 +96,7 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateMachine, key:
         if attempt == 0 {
             room::refuse_if_too_large(&*app.store, wanted.size).await?;
         }
-        let mut txn = draft.store(Txn::new())?;
+        let mut txn = draft.store(room.hold(Txn::new()))?;
         if let Some((ticket, unanswered)) = kept {
             txn = ticket.keep(txn, unanswered, &draft.machine)?;
         }
@@ -106,6 +112,18 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateMachine, key:
         // Something that it rests on changed: an address, a volume, an image, a network. All of it is looked at again.
     }
     Err(crowded())
+}
+
+async fn with_room(app: &App, project: &Name, wanted: &Wanted<'_>, attempt: u32) -> Answer<(Draft, Room)> {
+    let draft = wanted.draft(&*app.store, project, attempt).await?;
+    let room = quota::for_new(&*app.store, project, &usage(&draft)).await?;
+    Ok((draft, room))
+}
+
+/// What it and its new volumes use.
+fn usage(draft: &Draft) -> Usage {
+    let new = draft.new.iter().map(|new| Usage::of_volume(&new.volume));
+    new.fold(Usage::of_machine(&draft.machine), |sum, volume| sum.and(&volume))
 }
 
 async fn is_taken(store: &dyn Store, project: &Name, name: &Name) -> Answer<bool> {

@@ -12,6 +12,7 @@ use symphony_core::labels::Labels;
 use symphony_core::meta::Meta;
 use symphony_core::name::Name;
 use symphony_core::network::{Network, NetworkSpec, NetworkStatus, Subnet};
+use symphony_core::project::{Resource, Usage};
 use symphony_core::{keys, record};
 use symphony_store::{Compare, Range, Store, Txn};
 
@@ -19,6 +20,7 @@ use crate::app::App;
 use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
 use crate::input::Check;
+use crate::quota;
 use crate::reading::Stored;
 use crate::routes::idempotency::{Replay, Ticket, answered};
 use crate::routes::{TRIES, crowded, object};
@@ -82,6 +84,7 @@ impl Wanted {
 /// Stores a network. The same key with the same body stores it once.
 pub(super) async fn create(app: &App, project: &Name, body: &CreateNetwork, key: Option<&str>) -> Answer<Response> {
     let wanted = Wanted::read(body)?;
+    quota::expect(&*app.store, project).await?;
     let ticket = Ticket::new("network", project, key, body)?;
     let network_key = keys::network(project, &wanted.name);
     for _ in 0..TRIES {
@@ -102,9 +105,18 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateNetwork, key:
             }
         }
         let network = wanted.draft(project, &others)?;
+        let room = match quota::for_new(&*app.store, project, &Usage::default().with(Resource::Networks, 1)).await {
+            Ok(room) => room,
+            // The same request, sent twice at once, may be what has taken the last of it.
+            Err(failure) => match answered(ticket.as_ref(), &*app.store).await? {
+                Some(stored) => return Ok(created(&stored)),
+                None => return Err(failure),
+            },
+        };
         let id = network.meta.id;
         let message = format!("{} was asked for", network.spec.subnet);
-        let mut txn = Txn::new()
+        let mut txn = room
+            .hold(Txn::new())
             .when(guard)
             .put(keys::subnets(project), id.to_string().into_bytes())
             .when(Compare::absent(&network_key))

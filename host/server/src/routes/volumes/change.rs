@@ -8,6 +8,7 @@ use symphony_core::labels::Labels;
 use symphony_core::name::Name;
 use symphony_core::node::Node;
 use symphony_core::place::Ledger;
+use symphony_core::project::{Resource, Usage};
 use symphony_core::quantity::{Bytes, VolumeSize};
 use symphony_core::volume::{Placement, Volume};
 use symphony_store::{Compare, Store, Txn};
@@ -16,6 +17,7 @@ use crate::app::App;
 use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
 use crate::input::{Check, IfMatch};
+use crate::quota;
 use crate::reading::{Stored, load};
 use crate::routes::{TRIES, again, crowded};
 
@@ -38,7 +40,7 @@ pub(super) async fn patch(
             ));
         }
         let mut volume = stored.value.clone();
-        let mut told = Vec::new();
+        let (mut told, mut room) = (Vec::new(), None);
         if let Some(labels) = labels.as_ref().filter(|labels| **labels != volume.meta.labels) {
             volume.meta.labels = labels.clone();
             told.push(event(
@@ -49,6 +51,9 @@ pub(super) async fn patch(
         }
         if let Some(size) = size.filter(|size| *size != volume.spec.size) {
             grow(&*app.store, &mut volume, size).await?;
+            let more = size.bytes() - stored.value.spec.size.bytes();
+            let more = Usage::default().with(Resource::VolumeBytes, more);
+            room = Some(quota::to_grow(&*app.store, project, &more).await?);
             let message = format!("{} instead of {} was asked for", size, stored.value.spec.size);
             told.push(event("resize-requested", about("volume", &volume.meta), message));
         }
@@ -56,6 +61,9 @@ pub(super) async fn patch(
             return Ok(stored);
         }
         let mut txn = replace(&volume, &stored)?;
+        if let Some(room) = room {
+            txn = room.hold(txn);
+        }
         for event in &told {
             txn = txn.tell(event)?;
         }

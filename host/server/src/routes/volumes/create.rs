@@ -9,6 +9,7 @@ use symphony_api::{Code, Problem, convert};
 use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::place::Request;
+use symphony_core::project::Usage;
 use symphony_core::volume::Volume;
 use symphony_store::{Compare, Txn};
 use utoipa::IntoParams;
@@ -17,6 +18,7 @@ use super::draft::{Draft, Wanted};
 use crate::app::App;
 use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
+use crate::quota;
 use crate::reading::{Stored, load};
 use crate::routes::idempotency::{Replay, Ticket, answered};
 use crate::routes::{TRIES, crowded, object};
@@ -34,7 +36,9 @@ pub(crate) struct CreateQuery {
 /// Says where a volume would go.
 pub(super) async fn preview(app: &App, project: &Name, body: &CreateVolume) -> Answer<Response> {
     let wanted = Wanted::read(body)?;
+    quota::expect(&*app.store, project).await?;
     let draft = wanted.draft(&*app.store, project).await?;
+    quota::for_new(&*app.store, project, &Usage::of_volume(&draft.volume)).await?;
     if load::<Volume>(&*app.store, &keys::volume(project, &wanted.name))
         .await?
         .is_some()
@@ -65,6 +69,7 @@ pub(super) async fn preview(app: &App, project: &Name, body: &CreateVolume) -> A
 /// Stores a volume. The same key with the same body stores it once.
 pub(super) async fn create(app: &App, project: &Name, body: &CreateVolume, key: Option<String>) -> Answer<Response> {
     let wanted = Wanted::read(body)?;
+    quota::expect(&*app.store, project).await?;
     let ticket = Ticket::new("volume", project, key.as_deref(), body)?;
     let volume_key = keys::volume(project, &wanted.name);
     for _ in 0..TRIES {
@@ -76,7 +81,15 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateVolume, key: 
             None => None,
         };
         let draft = wanted.draft(&*app.store, project).await?;
-        let mut txn = put_new(Txn::new(), &draft)?;
+        let room = match quota::for_new(&*app.store, project, &Usage::of_volume(&draft.volume)).await {
+            Ok(room) => room,
+            // The same request, sent twice at once, may be what has taken the last of it.
+            Err(failure) => match answered(ticket.as_ref(), &*app.store).await? {
+                Some(stored) => return Ok(created(&stored)),
+                None => return Err(failure),
+            },
+        };
+        let mut txn = put_new(room.hold(Txn::new()), &draft)?;
         if let Some((ticket, unanswered)) = kept {
             txn = ticket.keep(txn, unanswered, &draft.volume)?;
         }

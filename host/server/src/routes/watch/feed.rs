@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use symphony_api::v1::{Action, Kind, Object};
-use symphony_api::{Problem, convert};
+use symphony_api::{Code, Problem, convert};
+use symphony_control::clock;
 use symphony_core::digest::Digest;
 use symphony_core::event::Event as EventRecord;
 use symphony_core::image::Image;
@@ -13,6 +14,7 @@ use symphony_core::network::Network;
 use symphony_core::node::Node;
 use symphony_core::place::Ledger;
 use symphony_core::plugin::{Activation, Plugin};
+use symphony_core::token::TokenId;
 use symphony_core::volume::Volume;
 use symphony_core::{keys, record};
 use symphony_store::{Event, KeyValue, Range, Revision, WatchBatch, WatchStream};
@@ -32,6 +34,8 @@ const PAGE: usize = 200;
 pub(super) struct Feed {
     app: App,
     selection: Selection,
+    /// Ends it when it is no good any more.
+    token: Option<TokenId>,
     events: mpsc::Sender<Bytes>,
     heartbeat: Duration,
 }
@@ -62,10 +66,17 @@ async fn part(events: &mpsc::Sender<Bytes>, text: Bytes, patience: Duration) {
 }
 
 impl Feed {
-    pub(super) fn new(app: App, selection: Selection, events: mpsc::Sender<Bytes>, heartbeat: Duration) -> Self {
+    pub(super) fn new(
+        app: App,
+        selection: Selection,
+        token: Option<TokenId>,
+        events: mpsc::Sender<Bytes>,
+        heartbeat: Duration,
+    ) -> Self {
         Self {
             app,
             selection,
+            token,
             events,
             heartbeat,
         }
@@ -78,6 +89,10 @@ impl Feed {
         let ended = tokio::select! {
             ended = self.fill(state_at, &mut changes) => ended,
             () = self.events.closed() => Err(End::Over),
+            () = self.app.tokens.ended(self.token, clock::now) => {
+                let detail = "the token was revoked, or has expired";
+                Err(Failure::new(Code::Unauthorized, detail).into())
+            }
             () = shutdown.cancelled() => Err(End::Over),
         };
         if let Err(End::Failed(problem)) = ended
@@ -225,7 +240,7 @@ impl Feed {
                 let own = self.selection.tells_of(event.subject.project.as_ref());
                 own.then(|| Object::Event(convert::event(&event, revision)))
             }
-            Kind::Service => None,
+            Kind::Service | Kind::Token | Kind::Project => None,
         })
     }
 }

@@ -23,7 +23,11 @@ const WATCHED: [(Kind, &str); 8] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Selection {
     kinds: Vec<Kind>,
+    /// Whether kinds were named, or all of them are meant.
+    named: bool,
     project: Option<Name>,
+    /// Nothing of what belongs to no project, either.
+    alone: bool,
 }
 
 impl Selection {
@@ -32,11 +36,38 @@ impl Selection {
         let project = project
             .map(|project| project.parse::<Name>().map_err(wrong))
             .transpose()?;
+        let named = kinds.is_some_and(|kinds| !kinds.is_empty());
         let kinds = match kinds {
             None | Some("") => WATCHED.iter().map(|(kind, _)| *kind).collect(),
             Some(kinds) => kinds.split(',').map(kind).collect::<Answer<Vec<Kind>>>()?,
         };
-        Ok(Self { kinds, project })
+        Ok(Self {
+            kinds,
+            named,
+            project,
+            alone: false,
+        })
+    }
+
+    /// Only what somebody may see who is confined to a project: what is in it.
+    pub(super) fn confined_to(mut self, own: Option<&Name>) -> Answer<Self> {
+        let Some(own) = own else { return Ok(self) };
+        if let Some(other) = self.project.as_ref().filter(|asked| *asked != own) {
+            let detail = format!("this needs a viewer of project {other}, and the token is for project {own}");
+            return Err(Failure::new(Code::Forbidden, detail));
+        }
+        let visible = |kind: Kind| is_of_tenant(kind) || kind == Kind::Event;
+        if let Some(hidden) = self.kinds.iter().find(|kind| self.named && !visible(**kind)) {
+            let detail = format!(
+                "this needs a viewer of all projects: {} belong to none, and the token is for project {own}",
+                hidden.plural()
+            );
+            return Err(Failure::new(Code::Forbidden, detail));
+        }
+        self.kinds.retain(|kind| visible(*kind));
+        self.project = Some(own.clone());
+        self.alone = true;
+        Ok(self)
     }
 
     /// Where the watched kinds are, for the state at the start.
@@ -69,7 +100,8 @@ impl Selection {
     pub(super) fn tells_of(&self, project: Option<&Name>) -> bool {
         match (&self.project, project) {
             (Some(own), Some(project)) => own == project,
-            _ => true,
+            (Some(_), None) => !self.alone,
+            (None, _) => true,
         }
     }
 }
@@ -113,5 +145,34 @@ mod tests {
         }
         assert!(Selection::parse(Some("volumes,secrets"), None).is_err());
         assert!(Selection::parse(None, Some("../x")).is_err());
+    }
+
+    #[test]
+    fn who_is_confined_sees_its_own_alone() {
+        let own: Name = "a".parse().unwrap();
+        let confined = |kinds, project| Selection::parse(kinds, project).unwrap().confined_to(Some(&own));
+        let all = confined(None, None).unwrap();
+        for (key, kind) in [
+            ("v1/volume/a/x", Some(Kind::Volume)),
+            ("v1/event/1", Some(Kind::Event)),
+            ("v1/volume/b/x", None),
+            ("v1/node/n1", None),
+            ("v1/plugin/1", None),
+            ("v1/activation/s", None),
+            ("v1/token/0", None),
+        ] {
+            assert_eq!(all.kind_of(key), kind, "{key}");
+        }
+        assert!(
+            all.prefixes()
+                .all(|(kind, prefix)| kind == Kind::Event || prefix.ends_with("/a/"))
+        );
+        assert!(all.tells_of(Some(&own)) && !all.tells_of(None) && !all.tells_of(Some(&"b".parse().unwrap())));
+        assert!(confined(Some("volumes,events"), Some("a")).is_ok());
+        for (kinds, project) in [(Some("nodes"), None), (Some("volumes"), Some("b"))] {
+            assert_eq!(confined(kinds, project).unwrap_err().0.code, Code::Forbidden);
+        }
+        let free = Selection::parse(None, None).unwrap();
+        assert_eq!(free.clone().confined_to(None).unwrap(), free);
     }
 }
