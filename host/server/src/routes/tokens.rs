@@ -155,11 +155,9 @@ async fn of_project(app: &App, name: &Name, txn: Txn) -> Answer<Txn> {
 }
 
 fn new_text(app: &App) -> Answer<TokenText> {
-    let (mut id, mut secret) = ([0; 8], [0; SECRET_BYTES]);
-    let random = symphony_pki::provider().secure_random;
-    if random.fill(&mut id).is_err() || random.fill(&mut secret).is_err() {
-        return Err(Failure::new(Code::Internal, "this server gives no random numbers"));
-    }
+    let no_random = |_| Failure::new(Code::Internal, "this server gives no random numbers");
+    let id = symphony_pki::random().map_err(no_random)?;
+    let secret = symphony_pki::random::<SECRET_BYTES>().map_err(no_random)?;
     let ca = app.ca_sha256.map(|sha256| {
         let mut half = [0; CA_BYTES];
         half.copy_from_slice(&sha256[..CA_BYTES]);
