@@ -72,7 +72,7 @@ async fn what_is_wrong_is_said_before_anybody_is_asked() {
             "http://m1",
             token.as_str(),
             "bad-address",
-            "the manager's address \"http://m1\" is not of the form ADDRESS or ADDRESS:PORT, like 192.0.2.10:15760",
+            "that is no address of a manager: \"http://m1\" is not of the form ADDRESS or ADDRESS:PORT, like 192.0.2.10:15760",
         ),
         (
             "image",

@@ -55,7 +55,7 @@ pub enum InitError {
     #[error("the token names no cluster, so no manager can be trusted with it; make one with `symphony token create --role {}`", .0.as_str())]
     TokenNamesNobody(Role),
     /// Not an address.
-    #[error("the manager's address {0}")]
+    #[error("that is no address of a manager")]
     Address(#[from] AddressError),
     /// It has the role.
     #[error("node {node} has the role {} already, in cluster {cluster}", .role.as_str())]
