@@ -97,7 +97,7 @@ impl ControlSocket {
         let open = Router::new()
             .route(INIT_PATH, post(init))
             .route(STATUS_PATH, get(status))
-            .fallback(|| async { refuse(StatusCode::NOT_FOUND, "not-found", NOT_HERE) })
+            .fallback(|| async { refuse(StatusCode::NOT_FOUND, "not_found", NOT_HERE) })
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(membership);
         let closed = Router::new().fallback(|| async { refuse(StatusCode::FORBIDDEN, "forbidden", NOT_YOURS) });
@@ -150,7 +150,7 @@ async fn status(State(membership): State<Membership>) -> Json<AgentStatus> {
 async fn init(State(membership): State<Membership>, request: axum::body::Bytes) -> Response {
     let request: InitRequest = match serde_json::from_slice(&request) {
         Ok(request) => request,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", &error.to_string()),
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
     };
     // On its own: whoever asked may leave, and the node is in or not all the same.
     let asked = tokio::spawn({

@@ -262,7 +262,7 @@ impl Session {
         let bytes = bytes.map_err(|_| SessionError::Silence)?.unwrap_or_default();
         let address = manager.clone();
         Err(match ask::refusal(status, &bytes) {
-            Ok(refusal) if status == 421 => SessionError::Elsewhere(ask::leader(&refusal)),
+            Ok(refusal) if status == 421 || status == 503 => SessionError::Elsewhere(ask::leader(&refusal)),
             Ok(refusal) => AskError::Refused { address, refusal }.into(),
             Err(what) => AskError::Nonsense { address, what }.into(),
         })

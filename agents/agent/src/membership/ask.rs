@@ -134,7 +134,7 @@ async fn once(
         address: address.clone(),
         what,
     })?;
-    if status == 421 {
+    if status == 421 || status == 503 {
         return Ok(Answer::Elsewhere(leader(&refusal)));
     }
     Err(AskError::Refused {

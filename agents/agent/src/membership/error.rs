@@ -110,16 +110,16 @@ impl InitError {
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         let code = match self {
-            Self::Token(_) => "token-malformed",
+            Self::Token(_) => "token_malformed",
             Self::TokenNamesNobody(_) => Refusal::UNKNOWN,
-            Self::Address(_) => "bad-address",
+            Self::Address(_) => "bad_address",
             Self::Already { .. } => Refusal::ENROLLED,
-            Self::NotAllowed { .. } => "role-not-configured",
+            Self::NotAllowed { .. } => "role_not_configured",
             Self::InAnother(_) | Self::Foreign { .. } => Refusal::WRONG_CLUSTER,
             Self::Ask(AskError::Refused { refusal, .. }) => &refusal.code,
-            Self::Ask(AskError::NoLeader) => "no-leader",
-            Self::Ask(_) => "manager-unreachable",
-            Self::Useless { .. } => "bad-answer",
+            Self::Ask(AskError::NoLeader) => "no_leader",
+            Self::Ask(_) => "manager_unreachable",
+            Self::Useless { .. } => "bad_answer",
             Self::Keep(_) | Self::Record(_) => "internal",
         };
         Refusal {
