@@ -8,14 +8,18 @@ use axum::Router;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use symphony_core::counter::Epoch;
+use symphony_core::node::Role;
+use symphony_pki::Tls;
 use symphony_protocol::{Hello, PROTOCOL_VERSION};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::Calls;
 use crate::config::Config;
-use crate::data::DataPort;
+use crate::data::{DataPort, Routes};
 use crate::executor::{Executor, Notices};
 use crate::ledger::{Ledger, LedgerError};
+use crate::membership::Membership;
 use crate::session::Session;
 
 /// How long the calls under way have when the agent is asked to end.
@@ -49,68 +53,112 @@ pub enum AgentError {
 pub struct Ready {
     /// The node's name.
     pub node: String,
-    /// `http://ADDRESS:PORT`.
+    /// `https://ADDRESS:PORT`.
     pub data_url: String,
 }
 
 /// An agent that is prepared and does nothing yet.
 pub struct Agent {
-    config: Config,
     port: DataPort,
-    routes: Router,
+    tls: Tls,
+    membership: Membership,
     session: Session,
     calls: Calls,
+    roles: Roles,
+}
+
+/// What an agent does, to which more can be added while it runs. Clones are one.
+#[derive(Clone)]
+pub struct Roles {
+    calls: Calls,
+    routes: Routes,
+    hello: Arc<watch::Sender<Hello>>,
+}
+
+impl Roles {
+    /// Fills one more role; the manager hears of it.
+    pub fn add(&self, role: Role, executor: Arc<dyn Executor>) {
+        let (pools, compute) = (executor.pools(), executor.compute());
+        self.routes.add(executor.routes());
+        self.calls.add(executor);
+        self.hello.send_modify(|hello| {
+            hello.roles.push(role);
+            hello.pools.extend(pools);
+            if compute.is_some() {
+                hello.compute = compute;
+            }
+        });
+    }
+
+    /// What it fills.
+    #[must_use]
+    pub fn filled(&self) -> Vec<Role> {
+        self.hello.borrow().roles.clone()
+    }
 }
 
 impl Agent {
-    /// Opens the ledger and the data port. `notices` is what the executors notice.
+    /// Opens the ledger and the data port of a node that is in a cluster; it fills no role yet. `notices` is what the
+    /// executors will notice.
     ///
     /// # Errors
     /// One of them can't be had.
     pub async fn prepare(
-        config: Config,
-        executors: Vec<Arc<dyn Executor>>,
+        config: &Config,
+        membership: Membership,
+        tls: Tls,
         notices: Notices,
     ) -> Result<Self, AgentError> {
         let folder = Dir::open_ambient_dir(&config.folder, ambient_authority()).map_err(AgentError::Folder)?;
         let ledger = Ledger::open(folder)?;
         let agent = &config.agent;
-        let port = DataPort::bind(&agent.listen, &agent.manager).await;
+        let managers: Vec<String> = membership.managers().iter().map(ToString::to_string).collect();
+        let port = DataPort::bind(&agent.listen, &managers).await;
         let port = port.map_err(|source| AgentError::Listen {
             listen: agent.listen.clone(),
             source,
         })?;
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
-            node: agent.name.clone(),
+            node: membership.name().clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            roles: agent.roles.clone(),
-            pools: executors.iter().flat_map(|executor| executor.pools()).collect(),
-            compute: executors.iter().find_map(|executor| executor.compute()),
+            roles: Vec::new(),
+            pools: Vec::new(),
+            compute: None,
             labels: agent.labels.clone(),
             data_url: port.url().to_owned(),
             epoch_seen: Epoch(0),
         };
-        let routes = executors
-            .iter()
-            .fold(Router::new(), |routes, executor| routes.merge(executor.routes()));
-        let calls = Calls::new(ledger.clone(), executors);
-        let session = Session::new(&agent.manager, &agent.token, hello, ledger, calls.clone(), notices);
+        let calls = Calls::new(ledger.clone(), Vec::new());
+        let (hello, heard) = watch::channel(hello);
+        let session = Session::new(membership.clone(), &tls, heard, ledger, calls.clone(), notices);
         let session = session.map_err(AgentError::Client)?;
+        let roles = Roles {
+            calls: calls.clone(),
+            routes: Router::new().into(),
+            hello: Arc::new(hello),
+        };
         Ok(Self {
-            config,
             port,
-            routes,
+            tls,
+            membership,
             session,
             calls,
+            roles,
         })
+    }
+
+    /// What it does, to add to.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        self.roles.clone()
     }
 
     /// What to say once it runs.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready {
-            node: self.config.agent.name.to_string(),
+            node: self.membership.name().to_string(),
             data_url: self.port.url().to_owned(),
         }
     }
@@ -118,10 +166,11 @@ impl Agent {
     /// Runs until the end is asked for; the calls under way then have a few seconds.
     pub async fn run(self, end: CancellationToken) {
         let served = tokio::spawn({
-            let (token, end) = (self.config.agent.token.clone(), end.clone());
-            async move { self.port.serve(self.routes, &token, end).await }
+            let (routes, revoked, end) = (self.roles.routes.clone(), self.membership.revoked(), end.clone());
+            async move { self.port.serve(routes, &self.tls, revoked, end).await }
         });
-        self.session.keep(end).await;
+        let renewed = self.membership.keep_renewed(&end);
+        tokio::join!(self.session.keep(end.clone()), renewed);
         self.calls.end(END_PATIENCE).await;
         if served.await.is_err() {
             tracing::error!("the data port stopped on an internal error");

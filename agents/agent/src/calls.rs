@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -25,7 +25,7 @@ pub struct Calls {
 
 struct Shared {
     ledger: Ledger,
-    executors: Vec<Arc<dyn Executor>>,
+    executors: RwLock<Vec<Arc<dyn Executor>>>,
     objects: Mutex<HashSet<ObjectKey>>,
     tasks: TaskTracker,
     abandon: CancellationToken,
@@ -43,7 +43,7 @@ impl Calls {
     pub fn new(ledger: Ledger, executors: Vec<Arc<dyn Executor>>) -> Self {
         let shared = Shared {
             ledger,
-            executors,
+            executors: RwLock::new(executors),
             objects: Mutex::default(),
             tasks: TaskTracker::new(),
             abandon: CancellationToken::new(),
@@ -51,6 +51,12 @@ impl Calls {
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Runs calls for one more role.
+    pub fn add(&self, executor: Arc<dyn Executor>) {
+        let mut executors = self.shared.executors.write().unwrap_or_else(PoisonError::into_inner);
+        executors.push(executor);
     }
 
     /// How many are under way.
@@ -124,6 +130,11 @@ impl Calls {
 }
 
 impl Shared {
+    fn executor(&self, call: &Call) -> Option<Arc<dyn Executor>> {
+        let executors = self.executors.read().unwrap_or_else(PoisonError::into_inner);
+        executors.iter().find(|executor| executor.handles(&call.work)).cloned()
+    }
+
     fn objects(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,12 +142,7 @@ impl Shared {
 
 impl Slot {
     async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
-        let Some(executor) = self
-            .shared
-            .executors
-            .iter()
-            .find(|executor| executor.handles(&call.work))
-        else {
+        let Some(executor) = self.shared.executor(&call) else {
             return Err(Failure::new(
                 FailureKind::Missing,
                 "this node has no service for that work",

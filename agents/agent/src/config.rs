@@ -1,13 +1,18 @@
-//! Loads `agent.toml` and refuses what can't work, before anything is opened.
+//! Loads `agent.toml` and refuses what can't work, before anything is opened. Without the file everything has its default.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use symphony_core::name::Name;
 use symphony_core::node::{POOLS_MAX, Role};
 use symphony_core::quantity::{Bytes, SizeError};
-use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig};
+use symphony_core::token::TokenText;
+use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig, JoinConfig};
+
+use crate::membership::ManagerAddress;
 
 /// Largest configuration file, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -66,21 +71,29 @@ pub struct Config {
 }
 
 impl Config {
-    /// Loads `agent.toml` from a folder.
+    /// Loads `agent.toml` from a folder; the defaults when it is not there. The folder is made when it is missing.
     ///
     /// # Errors
-    /// The file can't be read or understood, or says what can't work.
+    /// The folder can't be made, the file can't be read or understood, or says what can't work.
     pub fn load(folder: &Path) -> Result<Self, ConfigError> {
         let path = folder.join(AGENT_CONFIG_FILE);
         let read = |source| ConfigError::Read {
             path: path.clone(),
             source,
         };
-        let mut text = String::new();
-        let file = std::fs::File::open(&path).map_err(read)?;
-        file.take(CONFIG_BYTES_MAX + 1)
-            .read_to_string(&mut text)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(read)?;
+        let mut text = String::new();
+        match std::fs::File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            opened => {
+                let file = opened.map_err(read)?.take(CONFIG_BYTES_MAX + 1);
+                { file }.read_to_string(&mut text).map_err(read)?;
+            }
+        }
         if text.len() as u64 > CONFIG_BYTES_MAX {
             return Err(ConfigError::TooLarge(path));
         }
@@ -93,6 +106,17 @@ impl Config {
             agent,
             folder: folder.to_owned(),
         })
+    }
+
+    /// The node's name: as configured, else that of the server.
+    ///
+    /// # Errors
+    /// None is configured, and the server's is no name of a node.
+    pub fn name(&self) -> Result<Name, ConfigError> {
+        match &self.agent.name {
+            Some(name) => Ok(name.clone()),
+            None => server_name(&rustix::system::uname().nodename().to_string_lossy()),
+        }
     }
 
     /// A path of the configuration, from the agent's folder.
@@ -110,30 +134,14 @@ impl Config {
 
 fn check(config: &AgentConfig) -> Result<(), ConfigError> {
     let wrong = |what: String| Err(ConfigError::Value { what });
-    let authority = config
-        .manager
-        .strip_prefix("http://")
-        .map(|rest| rest.trim_end_matches('/'));
-    if authority.is_none_or(|rest| rest.is_empty() || rest.contains('/')) {
-        return wrong(format!(
-            "manager = {:?}, which is not of the form http://ADDRESS:PORT",
-            config.manager
-        ));
-    }
-    if config.token.len() < 8 || !config.token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return wrong("a token of less than 8 characters, or one with spaces in it".to_owned());
-    }
     if config.listen.parse::<SocketAddr>().is_err() {
         return wrong(format!(
             "listen = {:?}, which is not of the form ADDRESS:PORT",
             config.listen
         ));
     }
-    if config.roles.is_empty() {
-        return wrong("no roles; write for example roles = [\"block\", \"image\"]".to_owned());
-    }
-    if config.roles.contains(&Role::Block) && config.pools.is_empty() {
-        return wrong("the role block and no pool; add a [[pool]] with a name and a path".to_owned());
+    if let Some(join) = &config.join {
+        check_join(&config.roles, join)?;
     }
     if config.pools.len() > POOLS_MAX {
         return wrong(format!("{} pools; a node has at most {POOLS_MAX}", config.pools.len()));
@@ -179,19 +187,57 @@ fn check(config: &AgentConfig) -> Result<(), ConfigError> {
     }
 }
 
+fn check_join(roles: &[Role], join: &JoinConfig) -> Result<(), ConfigError> {
+    let wrong = |what: String| Err(ConfigError::Value { what });
+    if join.managers.is_empty() {
+        return wrong("[join] without managers; write for example managers = [\"192.0.2.10:15760\"]".to_owned());
+    }
+    if let Some(error) = join
+        .managers
+        .iter()
+        .find_map(|text| text.parse::<ManagerAddress>().err())
+    {
+        return wrong(format!("managers in [join], of which {error}"));
+    }
+    if !join.tokens.is_empty() && join.tokens.len() != roles.len() {
+        return wrong(format!(
+            "{} tokens in [join] and {} roles; there is to be one token for each of roles = [...], in their order",
+            join.tokens.len(),
+            roles.len()
+        ));
+    }
+    for (role, token) in roles.iter().zip(&join.tokens) {
+        if let Err(error) = token.parse::<TokenText>() {
+            return wrong(format!("a token in [join] for {} that is none: {error}", role.as_str()));
+        }
+    }
+    Ok(())
+}
+
+/// The first part of a server's name, if it can be a node's.
+fn server_name(host: &str) -> Result<Name, ConfigError> {
+    let first = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    first.parse().map_err(|error| ConfigError::Value {
+        what: format!("no name, and the server's ({host:?}) can't be a node's ({error}); write name = \"...\", or start it with --name"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const GOOD: &str = r#"
         name = "n1"
-        manager = "http://127.0.0.1:15760"
-        token = "0123456789abcdef"
+        listen = "127.0.0.1:0"
         roles = ["block", "image"]
         [[pool]]
         name = "default"
         path = "pool"
         capacity = "10GiB"
+        [join]
+        managers = ["127.0.0.1:15760", "m2"]
+        tokens = ["sym1.1111111111111111.22222222222222222222222222222222.33333333333333333333333333333333",
+                  "sym1.4444444444444444.22222222222222222222222222222222.33333333333333333333333333333333"]
     "#;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
@@ -204,17 +250,26 @@ mod tests {
     fn a_good_file_is_taken() {
         let config = load(GOOD).unwrap();
         assert!(config.has(Role::Block) && !config.has(Role::Compute));
-        assert_eq!(config.agent.listen, "127.0.0.1:15761");
+        assert_eq!(config.name().unwrap().as_str(), "n1");
         assert_eq!(config.path(Path::new("/abs")), PathBuf::from("/abs"));
     }
 
     #[test]
     fn each_mistake_is_named() {
         let cases = [
-            ("http://127.0.0.1:15760", "ftp://x", "manager"),
-            ("0123456789abcdef", "short", "token"),
-            ("[\"block\", \"image\"]", "[]", "roles"),
-            ("[\"block\", \"image\"]", "[\"block\"]\nlisten = \"here\"", "listen"),
+            (
+                "127.0.0.1:15760",
+                "http://x",
+                "managers in [join], of which \"http://x\" is not of the form",
+            ),
+            ("[\"127.0.0.1:15760\", \"m2\"]", "[]", "[join] without managers"),
+            (
+                "sym1.4",
+                "sym1.zz",
+                "a token in [join] for image that is none: the id of a token is",
+            ),
+            ("[\"block\", \"image\"]", "[]", "2 tokens in [join] and 0 roles"),
+            ("127.0.0.1:0", "here", "listen"),
             (
                 "\"10GiB\"",
                 "\"10GiB\"\n[[pool]]\nname = \"default\"\npath = \"b\"",
@@ -236,8 +291,31 @@ mod tests {
         assert!(matches!(load("colour = 1"), Err(ConfigError::Syntax { .. })));
         assert!(matches!(load(&" ".repeat(2 << 20)), Err(ConfigError::TooLarge(_))));
         assert!(matches!(
-            Config::load(Path::new("/nonexistent")),
+            Config::load(Path::new("/proc/nonexistent")),
             Err(ConfigError::Read { .. })
         ));
+        let error = load(&GOOD.replace("sym1.4", "sym1.zz")).unwrap_err().to_string();
+        assert!(!error.contains("2222"), "a secret is shown: {error}");
+    }
+
+    #[test]
+    fn nothing_at_all_is_enough() {
+        let home = tempfile::tempdir().unwrap();
+        let config = Config::load(&home.path().join("a/b")).unwrap();
+        assert_eq!(
+            (config.agent.listen.as_str(), config.agent.pools.len()),
+            ("0.0.0.0:15761", 1)
+        );
+        assert_eq!(config.agent.pools[0].name.as_str(), "default");
+        assert!(config.agent.roles.is_empty() && config.agent.join.is_none());
+        let written = toml::to_string(&config.agent).unwrap();
+        assert_eq!(toml::from_str::<AgentConfig>(&written).unwrap(), config.agent);
+    }
+
+    #[test]
+    fn a_servers_name_is_the_nodes_when_it_can_be() {
+        assert_eq!(server_name("Rack7.example.org").unwrap().as_str(), "rack7");
+        let error = server_name("my_server").unwrap_err().to_string();
+        assert!(error.contains("\"my_server\"") && error.contains("--name"), "{error}");
     }
 }

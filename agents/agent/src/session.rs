@@ -4,7 +4,9 @@
 //! work is started before a manager asks for it.
 //!
 //! ```text
-//!   connecting ──200, Welcome──► open ──silence, error, end──► waiting (100 ms … 5 s, jittered) ──► connecting
+//!   connecting ──200, Welcome──► open ──silence, error, end──► waiting (100 ms … 5 s, jittered) ──► connecting, next manager
+//!       ▲  └──421, the leader is there──┐
+//!       └───────────────────────────────┘
 //! ```
 
 pub mod lines;
@@ -15,8 +17,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use symphony_core::counter::Epoch;
+use symphony_pki::{Expect, Tls};
+use symphony_protocol::enrol::Refusal;
 use symphony_protocol::{Heartbeat, Hello, SESSION_PATH, SILENCE_MS_MAX, ToAgent, ToManager, Welcome};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calls::Calls;
 use crate::executor::Notices;
 use crate::ledger::Ledger;
+use crate::membership::{AskError, ManagerAddress, Membership, ask};
 use lines::{LineError, Lines};
 
 /// Frames that may wait for the network. Answers wait for a place, progress and heartbeats do not.
@@ -32,21 +37,23 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_millis(SILENCE_MS_MAX);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Between two looks for a leader while none leads.
+const ELECTION_PAUSE: Duration = Duration::from_millis(300);
+/// How often one manager may send this agent on to another before it takes a breath.
+const HOPS_MAX: u32 = 3;
 
 /// Why a session ended or never began.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// No connection, or it broke.
-    #[error("the manager can't be reached")]
-    Connect(#[source] reqwest::Error),
-    /// Another answer than 200.
-    #[error("the manager answered {status}{hint}")]
-    Status {
-        /// The HTTP status.
-        status: u16,
-        /// What to do about it.
-        hint: &'static str,
-    },
+    /// No connection, or no answer that helps.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// Another manager leads; or none at the moment.
+    #[error("this manager does not lead{}", .0.as_ref().map_or_else(String::new, |leader| format!("; {leader} does")))]
+    Elsewhere(Option<ManagerAddress>),
+    /// What the node has has changed: the manager must hear it.
+    #[error("the node's roles have changed")]
+    Changed,
     /// The manager does not want this agent.
     #[error("the manager refuses this agent: {0}")]
     Refused(String),
@@ -75,12 +82,21 @@ pub enum SessionError {
 /// What a session needs.
 pub struct Session {
     client: reqwest::Client,
-    manager: String,
-    token: String,
-    hello: Hello,
+    membership: Membership,
+    hello: watch::Receiver<Hello>,
     ledger: Ledger,
     calls: Calls,
     notices: Notices,
+}
+
+/// Which manager is next.
+#[derive(Debug, Default)]
+struct Course {
+    /// Where the leader is, as one said who does not lead; or who was left for a moment only.
+    hint: Option<ManagerAddress>,
+    hops: u32,
+    turn: usize,
+    backoff: Duration,
 }
 
 impl Session {
@@ -89,26 +105,26 @@ impl Session {
     /// # Errors
     /// The HTTP client can't be made.
     pub fn new(
-        manager: &str,
-        token: &str,
-        hello: Hello,
+        membership: Membership,
+        tls: &Tls,
+        hello: watch::Receiver<Hello>,
         ledger: Ledger,
         calls: Calls,
         notices: Notices,
     ) -> Result<Self, reqwest::Error> {
+        let mut config = tls.client_config(Expect::Manager);
+        config.alpn_protocols = vec![b"h2".to_vec()];
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+            .tls_backend_preconfigured(config)
             .http2_prior_knowledge()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(0)
             .build()?;
-        let manager = manager.trim_end_matches('/').to_owned();
         Ok(Self {
             client,
-            manager,
-            token: token.to_owned(),
+            membership,
             hello,
             ledger,
             calls,
@@ -118,44 +134,58 @@ impl Session {
 
     /// Holds a session, again and again, until the agent ends.
     pub async fn keep(mut self, end: CancellationToken) {
-        let mut backoff = BACKOFF_MIN;
+        let mut course = Course::default();
         loop {
+            let manager = course.next(&self.membership.managers());
             let mut welcomed = false;
             let error = tokio::select! {
                 // Dropping the session closes its connection; the calls under way have tasks of their own.
                 () = end.cancelled() => return,
-                error = self.hold(&mut welcomed) => error,
+                error = self.hold(&manager, &mut welcomed) => error,
             };
-            tracing::warn!(error = %Chain(&error), manager = %self.manager, "no session; trying again");
-            backoff = match error {
-                SessionError::Refused(_) | SessionError::Status { .. } => BACKOFF_MAX,
-                _ if welcomed => BACKOFF_MIN,
-                _ => (backoff * 2).min(BACKOFF_MAX),
-            };
+            let pause = course.after(&error, &manager, welcomed, self.membership.managers().len());
+            self.tell(&error, &manager);
             tokio::select! {
                 () = end.cancelled() => return,
-                () = tokio::time::sleep(jittered(backoff)) => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn tell(&self, error: &SessionError, manager: &ManagerAddress) {
+        match error {
+            SessionError::Elsewhere(Some(leader)) => tracing::debug!(%manager, %leader, "sent on to the leader"),
+            SessionError::Changed => tracing::debug!(%manager, "saying anew what this node has"),
+            _ => {
+                if let SessionError::Ask(ask) = error
+                    && ask.code() == Some(Refusal::STRANGER)
+                {
+                    self.membership.is_removed();
+                }
+                let text = Chain(error).to_string();
+                tracing::warn!(error = text, %manager, "no session; trying again");
+                self.membership.contact(manager, Some(text));
             }
         }
     }
 
     /// One session, from the connection to its end.
-    async fn hold(&mut self, welcomed: &mut bool) -> SessionError {
-        match self.run(welcomed).await {
+    async fn hold(&mut self, manager: &ManagerAddress, welcomed: &mut bool) -> SessionError {
+        match self.run(manager, welcomed).await {
             Ok(()) => SessionError::Ended,
             Err(error) => error,
         }
     }
 
-    async fn run(&mut self, welcomed: &mut bool) -> Result<(), SessionError> {
+    async fn run(&mut self, manager: &ManagerAddress, welcomed: &mut bool) -> Result<(), SessionError> {
         let (uplink, frames) = mpsc::channel::<ToManager>(UPLINK_MAX);
         let hello = Hello {
             epoch_seen: self.ledger.epoch_seen(),
-            ..self.hello.clone()
+            ..self.hello.borrow_and_update().clone()
         };
         // The queue is empty, so there is room.
         let _ = uplink.try_send(ToManager::Hello(hello));
-        let mut lines = Lines::new(self.connect(frames).await?);
+        let mut lines = Lines::new(self.connect(manager, frames).await?);
         let first = tokio::time::timeout(SILENCE_MAX, lines.next()).await;
         let first = first.map_err(|_| SessionError::Silence)?;
         let welcome = match first.map_err(SessionError::Frame)? {
@@ -166,7 +196,9 @@ impl Session {
         };
         self.greet(&welcome).await?;
         *welcomed = true;
-        tracing::info!(manager = %self.manager, epoch = %welcome.epoch, "session open");
+        self.membership.learn(&welcome.members);
+        self.membership.contact(manager, None);
+        tracing::info!(%manager, epoch = %welcome.epoch, "session open");
         let interval = Duration::from_millis(welcome.heartbeat_ms.clamp(100, SILENCE_MS_MAX / 2));
         let mut heartbeat = tokio::time::interval_at(Instant::now() + interval, interval);
         let mut heard = Instant::now();
@@ -183,6 +215,7 @@ impl Session {
                             accepted.map_err(|_| SessionError::Silence)?;
                         }
                         Some(ToAgent::Heartbeat) => {}
+                        Some(ToAgent::Members(members)) => self.membership.learn(&members),
                         Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
                         Some(ToAgent::Welcome(_)) => return Err(SessionError::Order),
                         None => return Ok(()),
@@ -198,6 +231,8 @@ impl Session {
                     // A full queue is a sign of life itself.
                     let _ = uplink.try_send(ToManager::Heartbeat(Heartbeat { calls, memory_bytes: memory_bytes() }));
                 }
+                // An agent that ends is dropped here.
+                Ok(()) = self.hello.changed() => return Err(SessionError::Changed),
                 () = tokio::time::sleep_until(heard + SILENCE_MAX) => return Err(SessionError::Silence),
             }
         }
@@ -205,6 +240,7 @@ impl Session {
 
     async fn connect(
         &self,
+        manager: &ManagerAddress,
         frames: mpsc::Receiver<ToManager>,
     ) -> Result<impl futures_util::Stream<Item = reqwest::Result<Bytes>> + Unpin + use<>, SessionError> {
         let body = ReceiverStream::new(frames).map(|frame| {
@@ -212,24 +248,24 @@ impl Session {
             line.push(b'\n');
             Ok::<_, std::io::Error>(Bytes::from(line))
         });
-        let request = self.client.post(format!("{}{SESSION_PATH}", self.manager));
-        let request = request.bearer_auth(&self.token).body(reqwest::Body::wrap_stream(body));
+        let request = self.client.post(format!("https://{manager}{SESSION_PATH}"));
+        let request = request.body(reqwest::Body::wrap_stream(body));
         let answer = tokio::time::timeout(SILENCE_MAX, request.send())
             .await
             .map_err(|_| SessionError::Silence)?;
-        let answer = answer.map_err(SessionError::Connect)?;
-        match answer.status().as_u16() {
-            200 => Ok(answer.bytes_stream().boxed()),
-            401 | 403 => Err(SessionError::Status {
-                status: 401,
-                hint: ": is the token in agent.toml the manager's?",
-            }),
-            404 => Err(SessionError::Status {
-                status: 404,
-                hint: ": is the address in agent.toml a manager's?",
-            }),
-            status => Err(SessionError::Status { status, hint: "" }),
+        let answer = answer.map_err(|error| ask::failed(manager, &error))?;
+        let status = answer.status().as_u16();
+        if status == 200 {
+            return Ok(answer.bytes_stream().boxed());
         }
+        let bytes = tokio::time::timeout(SILENCE_MAX, ask::body(answer)).await;
+        let bytes = bytes.map_err(|_| SessionError::Silence)?.unwrap_or_default();
+        let address = manager.clone();
+        Err(match ask::refusal(status, &bytes) {
+            Ok(refusal) if status == 421 || status == 503 => SessionError::Elsewhere(ask::leader(&refusal)),
+            Ok(refusal) => AskError::Refused { address, refusal }.into(),
+            Err(what) => AskError::Nonsense { address, what }.into(),
+        })
     }
 
     async fn greet(&self, welcome: &Welcome) -> Result<(), SessionError> {
@@ -245,8 +281,49 @@ impl Session {
     }
 }
 
+impl Course {
+    /// Where to go now.
+    fn next(&self, managers: &[ManagerAddress]) -> ManagerAddress {
+        let in_turn = || managers[self.turn % managers.len()].clone();
+        self.hint.clone().unwrap_or_else(in_turn)
+    }
+
+    /// What a session's end means for the next: where to, and after which pause. The pause grows once all managers were
+    /// tried in vain.
+    fn after(&mut self, error: &SessionError, manager: &ManagerAddress, welcomed: bool, managers: usize) -> Duration {
+        if welcomed {
+            (self.hops, self.backoff) = (0, BACKOFF_MIN);
+        }
+        match error {
+            SessionError::Changed => {
+                self.hint = Some(manager.clone());
+                return Duration::ZERO;
+            }
+            SessionError::Elsewhere(Some(leader)) if leader != manager && self.hops < HOPS_MAX => {
+                self.hint = Some(leader.clone());
+                self.hops += 1;
+                return Duration::ZERO;
+            }
+            _ => {}
+        }
+        self.hint = None;
+        self.hops = 0;
+        self.turn = self.turn.wrapping_add(1);
+        match error {
+            SessionError::Elsewhere(_) => jittered(ELECTION_PAUSE),
+            SessionError::Refused(_) | SessionError::Ask(AskError::Refused { .. }) => jittered(BACKOFF_MAX),
+            _ => {
+                let pause = self.backoff.max(BACKOFF_MIN);
+                let is_round = self.turn.is_multiple_of(managers.max(1));
+                self.backoff = if is_round { (pause * 2).min(BACKOFF_MAX) } else { pause };
+                jittered(if is_round { pause } else { BACKOFF_MIN })
+            }
+        }
+    }
+}
+
 /// Between half and all of it: agents that lost the same manager don't come back at the same moment.
-fn jittered(duration: Duration) -> Duration {
+pub(crate) fn jittered(duration: Duration) -> Duration {
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     let half = duration / 2;
     half + half.mul_f64(f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX))
@@ -286,6 +363,43 @@ mod tests {
         let waits: Vec<_> = (0..100).map(|_| jittered(BACKOFF_MAX)).collect();
         assert!(waits.iter().all(|wait| (BACKOFF_MAX / 2..=BACKOFF_MAX).contains(wait)));
         assert!(waits.iter().any(|wait| *wait != waits[0]));
+    }
+
+    #[test]
+    fn managers_are_tried_in_turn_and_the_leader_first() {
+        let managers: Vec<ManagerAddress> = ["a", "b", "c"].iter().map(|name| name.parse().unwrap()).collect();
+        let mut course = Course::default();
+        let mut pauses = Vec::new();
+        for round in 0..30 {
+            let manager = course.next(&managers);
+            assert_eq!(manager, managers[round % 3]);
+            pauses.push(course.after(&SessionError::Silence, &manager, false, 3));
+        }
+        assert!(pauses[0] <= BACKOFF_MIN && pauses[1] <= BACKOFF_MIN && pauses[28] <= BACKOFF_MIN);
+        assert!(pauses[29] >= BACKOFF_MAX / 2 && pauses[29] <= BACKOFF_MAX);
+
+        // Sent on at once, but not for ever.
+        let elsewhere = |name: &str| SessionError::Elsewhere(Some(name.parse().unwrap()));
+        for (hop, leader) in ["b", "c", "b"].iter().enumerate() {
+            let manager = course.next(&managers);
+            assert_eq!(
+                course.after(&elsewhere(leader), &manager, false, 3),
+                Duration::ZERO,
+                "{hop}"
+            );
+            assert_eq!(course.next(&managers), leader.parse().unwrap());
+        }
+        assert!(course.after(&elsewhere("c"), &managers[1], false, 3) >= ELECTION_PAUSE / 2);
+        assert_eq!(course.hint, None);
+        // Whoever names itself, or nobody, is asked again after a while.
+        assert!(course.after(&elsewhere("a"), &managers[0], false, 3) >= ELECTION_PAUSE / 2);
+        assert!(course.after(&SessionError::Elsewhere(None), &managers[0], false, 3) >= ELECTION_PAUSE / 2);
+        // What changes on the node is said to the same manager at once.
+        assert_eq!(
+            course.after(&SessionError::Changed, &managers[2], true, 3),
+            Duration::ZERO
+        );
+        assert_eq!(course.next(&managers), managers[2]);
     }
 
     #[test]

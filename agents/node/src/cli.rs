@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use symphony_core::name::Name;
 
 /// The agent of one node: does what the manager asks, with the node's own pools and images.
 #[derive(Debug, Parser)]
@@ -12,12 +13,17 @@ use clap::{Parser, Subcommand};
     version,
     subcommand_negates_reqs = true,
     after_help = "Example:\n  symphony-agent --config-dir /etc/symphony/agent\n\n\
-                  The folder holds agent.toml and the agent's ledger. `symphony dev` writes one for each of its nodes."
+                  The folder holds the agent's identity and ledger, and agent.toml if there is one; it may be empty or missing.\n\
+                  An agent that is in no cluster waits for this, said on its server:\n  \
+                  symphony --socket /etc/symphony/agent/control.sock block init MANAGER --token T"
 )]
 pub(crate) struct Cli {
-    /// The folder of agent.toml; relative paths in it start here.
+    /// The agent's folder; relative paths in agent.toml start here.
     #[arg(long, value_name = "DIR", required = true, env = "SYMPHONY_AGENT_CONFIG_DIR")]
     pub(crate) config_dir: Option<PathBuf>,
+    /// The node's name [default: that in agent.toml, else that of this server]; it keeps the one it was let in with.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<Name>,
     /// End when standard input ends: an agent that was started by a program ends with it.
     #[arg(long)]
     pub(crate) exit_with_stdin: bool,

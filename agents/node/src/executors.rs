@@ -1,5 +1,6 @@
 //! The executors of a node's roles.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use symphony_compute::{ComputeExecutor, Disks, ServiceError, has_machines};
 use symphony_core::node::Role;
 use symphony_image::{ImageExecutor, StoreError};
 use symphony_network::{NetworkError, NetworkExecutor};
+use symphony_pki::Tls;
 use symphony_storage::{PoolError, StorageExecutor, volume_file};
 
 use crate::abilities::{self, Lack};
@@ -37,45 +39,70 @@ pub(crate) enum ExecutorError {
     Network(#[from] NetworkError),
 }
 
-/// What the node lacks for each of its roles.
-pub(crate) async fn lacking(config: &Config) -> Vec<(Role, Vec<Lack>)> {
+/// What the node lacks for each of these roles.
+pub(crate) async fn lacking(config: &Config, roles: &BTreeSet<Role>) -> Vec<(Role, Vec<Lack>)> {
     let mut lacking = Vec::new();
     for role in [Role::Compute, Role::Network] {
-        if config.has(role) {
+        if roles.contains(&role) {
             lacking.push((role, abilities::lacking(config, role).await));
         }
     }
     lacking
 }
 
-/// Opens what the roles need. Takes a role off the configuration that the node lacks something for, and says so: the others
-/// must not suffer by it.
-pub(crate) async fn open(config: &mut Config, notices: &NoticeSink) -> Result<Vec<Arc<dyn Executor>>, ExecutorError> {
-    // The kernel's name for this very program: it stays right when the file is replaced by an upgrade.
-    let helper = std::path::PathBuf::from("/proc/self/exe");
-    let helper = if helper.exists() {
-        helper
-    } else {
-        std::env::current_exe().map_err(ExecutorError::Helper)?
-    };
-    let jail = Jail::new(helper, config.agent.programs.get("qemu-img").cloned());
-    jail.probe().await.map_err(ExecutorError::Jail)?;
-    let lacking = lacking(config).await;
-    if let Some(sentence) = abilities::sentence(&lacking) {
-        tracing::warn!("{sentence}");
+/// Opens roles of a node, one after the other, as it is let in for them.
+pub(crate) struct Opener {
+    config: Config,
+    jail: Jail,
+    tls: Tls,
+    notices: NoticeSink,
+}
+
+impl Opener {
+    /// Finds out whether the jail can be closed.
+    pub(crate) async fn new(config: Config, tls: Tls, notices: NoticeSink) -> Result<Self, ExecutorError> {
+        // The kernel's name for this very program: it stays right when the file is replaced by an upgrade.
+        let helper = std::path::PathBuf::from("/proc/self/exe");
+        let helper = if helper.exists() {
+            helper
+        } else {
+            std::env::current_exe().map_err(ExecutorError::Helper)?
+        };
+        let jail = Jail::new(helper, config.agent.programs.get("qemu-img").cloned());
+        jail.probe().await.map_err(ExecutorError::Jail)?;
+        Ok(Self {
+            config,
+            jail,
+            tls,
+            notices,
+        })
     }
-    let lacks = |role: &Role| lacking.iter().any(|(of, lacks)| of == role && !lacks.is_empty());
-    config.agent.roles.retain(|role| !lacks(role));
-    let mut executors: Vec<Arc<dyn Executor>> = Vec::new();
-    for role in [Role::Block, Role::Image, Role::Compute, Role::Network] {
-        if !config.has(role) {
-            continue;
+
+    /// Opens what these roles need. Leaves a role out that the node lacks something for, and says so: the others must not
+    /// suffer by it.
+    pub(crate) async fn open(&self, roles: &BTreeSet<Role>) -> Result<Vec<(Role, Arc<dyn Executor>)>, ExecutorError> {
+        let lacking = lacking(&self.config, roles).await;
+        if let Some(sentence) = abilities::sentence(&lacking) {
+            tracing::warn!("{sentence}");
         }
-        executors.push(match role {
-            Role::Block => Arc::new(StorageExecutor::open(config, jail.clone())?),
-            Role::Image => Arc::new(ImageExecutor::open(config, jail.clone())?),
+        let lacks = |role: &Role| lacking.iter().any(|(of, lacks)| of == role && !lacks.is_empty());
+        let mut executors = Vec::new();
+        for role in roles.iter().filter(|role| !lacks(role)) {
+            if let Some(executor) = self.open_one(*role)? {
+                executors.push((*role, executor));
+            }
+        }
+        Ok(executors)
+    }
+
+    fn open_one(&self, role: Role) -> Result<Option<Arc<dyn Executor>>, ExecutorError> {
+        let config = &self.config;
+        Ok(Some(match role {
+            Role::Block => Arc::new(StorageExecutor::open(config, self.jail.clone(), &self.tls)?),
+            Role::Image => Arc::new(ImageExecutor::open(config, self.jail.clone())?),
+            Role::Network => Arc::new(NetworkExecutor::open(config)?),
             Role::Compute => {
-                match ComputeExecutor::open(config, Arc::new(PoolDisks(config.clone())), notices.clone()) {
+                match ComputeExecutor::open(config, Arc::new(PoolDisks(config.clone())), self.notices.clone()) {
                     Ok(executor) => Arc::new(executor),
                     // A person must mend the file; the others may pass, but not while this agent runs.
                     Err(error @ ServiceError::Memory(_)) => return Err(error.into()),
@@ -84,15 +111,12 @@ pub(crate) async fn open(config: &mut Config, notices: &NoticeSink) -> Result<Ve
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;
                         tracing::error!(error, "no machines on this node until its agent is started again");
-                        config.agent.roles.retain(|role| *role != Role::Compute);
-                        continue;
+                        return Ok(None);
                     }
                 }
             }
-            Role::Network => Arc::new(NetworkExecutor::open(config)?),
-        });
+        }))
     }
-    Ok(executors)
 }
 
 /// Machines' disks are the volumes of this node's pools.

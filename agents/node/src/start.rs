@@ -1,18 +1,25 @@
 //! From the start of the process to its end.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use symphony_agent::Agent;
 use symphony_agent::config::Config;
+use symphony_agent::control::ControlSocket;
+use symphony_agent::{Agent, Membership, Roles};
+use symphony_core::node::Role;
+use symphony_pki::Tls;
+use symphony_protocol::control::CONTROL_SOCKET_FILE;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Verb};
+use crate::executors::{ExecutorError, Opener};
 use crate::{abilities, down, executors};
 
 /// Threads for file work: enough that many volumes share a flush of the disk, few enough that memory stays small.
@@ -70,7 +77,12 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn Error>> {
 
 async fn check(folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let config = Config::load(folder)?;
-    let Some(sentence) = abilities::sentence(&executors::lacking(&config).await) else {
+    let configured: BTreeSet<Role> = config.agent.roles.iter().copied().collect();
+    // What it was let in for, else what it is to be let in for, else whatever it might be.
+    let enrolled = Membership::open(&config)?.roles().borrow().clone();
+    let roles = [enrolled, configured, BTreeSet::from([Role::Compute, Role::Network])];
+    let roles = roles.into_iter().find(|roles| !roles.is_empty()).unwrap_or_default();
+    let Some(sentence) = abilities::sentence(&executors::lacking(&config, &roles).await) else {
         return Ok(ExitCode::SUCCESS);
     };
     writeln!(io::stdout(), "{sentence}")?;
@@ -84,14 +96,92 @@ async fn serve(cli: &Cli, folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
         end_with_stdin(end.clone())?;
     }
     let mut config = Config::load(folder)?;
+    if let Some(name) = &cli.name {
+        config.agent.name = Some(name.clone());
+    }
+    let membership = Membership::open(&config)?;
+    let socket = ControlSocket::bind(&folder.join(CONTROL_SOCKET_FILE))?;
+    let controlled = tokio::spawn(socket.serve(membership.clone(), end.clone()));
+    let result = live(config, &membership, &end).await;
+    end.cancel();
+    // It takes its file with it.
+    let _ = controlled.await;
+    result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// From outside of a cluster to the end.
+async fn live(config: Config, membership: &Membership, end: &CancellationToken) -> Result<(), Box<dyn Error>> {
+    let joining = tokio::spawn({
+        let (membership, end) = (membership.clone(), end.clone());
+        let (roles, join) = (config.agent.roles.clone(), config.agent.join.clone());
+        async move { membership.join(&roles, &join.unwrap_or_default(), &end).await }
+    });
+    let mut roles = membership.roles();
+    if membership.tls().is_none() {
+        let socket = config.folder.join(CONTROL_SOCKET_FILE);
+        tracing::info!(
+            "in no cluster yet; `symphony --socket {} block init MANAGER --token T` lets node {} in (or image, compute, network)",
+            socket.display(),
+            membership.name()
+        );
+        writeln!(io::stdout(), "waiting {} {}", membership.name(), socket.display())?;
+    }
+    let tls = tokio::select! {
+        () = end.cancelled() => return Ok(()),
+        tls = admitted(membership, &mut roles) => tls,
+    };
     let (sink, notices) = symphony_agent::notices();
-    let executors = executors::open(&mut config, &sink).await?;
-    let agent = Agent::prepare(config, executors, notices).await?;
+    let opener = Opener::new(config.clone(), tls.clone(), sink).await?;
+    let agent = Agent::prepare(&config, membership.clone(), tls, notices).await?;
+    let filled = agent.roles();
+    let mut known = BTreeSet::new();
+    fill(&opener, &filled, &mut known, &mut roles).await?;
     let ready = agent.ready();
     // Connections wait in the kernel's queue from here on.
     writeln!(io::stdout(), "ready {} {}", ready.node, ready.data_url)?;
-    agent.run(end).await;
-    Ok(ExitCode::SUCCESS)
+    let later = async {
+        while roles.changed().await.is_ok() {
+            fill(&opener, &filled, &mut known, &mut roles).await?;
+        }
+        Ok::<(), ExecutorError>(())
+    };
+    let running = tokio::spawn(agent.run(end.clone()));
+    // A role that can't be filled ends the agent, at its start and later: whoever keeps it running starts it again.
+    let failed = tokio::select! {
+        failed = later => failed,
+        () = end.cancelled() => Ok(()),
+    };
+    end.cancel();
+    running.await?;
+    joining.await?;
+    Ok(failed?)
+}
+
+/// Waits until the node is in a cluster.
+async fn admitted(membership: &Membership, roles: &mut watch::Receiver<BTreeSet<Role>>) -> Tls {
+    loop {
+        if let Some(tls) = membership.tls() {
+            return tls;
+        }
+        // The membership outlives this: there is always somebody who may change it.
+        let _ = roles.changed().await;
+    }
+}
+
+/// Fills the roles that the node was let in for and does not fill yet.
+async fn fill(
+    opener: &Opener,
+    filled: &Roles,
+    known: &mut BTreeSet<Role>,
+    roles: &mut watch::Receiver<BTreeSet<Role>>,
+) -> Result<(), ExecutorError> {
+    let fresh: BTreeSet<Role> = roles.borrow_and_update().difference(known).copied().collect();
+    for (role, executor) in opener.open(&fresh).await? {
+        filled.add(role, executor);
+    }
+    known.extend(fresh);
+    Ok(())
 }
 
 fn end_on_signals(end: &CancellationToken) -> io::Result<()> {

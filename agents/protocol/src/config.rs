@@ -12,36 +12,70 @@ use symphony_core::plan::machine::Hypervisor;
 /// The file's name in the agent's folder.
 pub const AGENT_CONFIG_FILE: &str = "agent.toml";
 
-/// An agent's configuration. Relative paths start at the agent's folder.
+/// An agent's configuration; a file need not be there. Relative paths start at the agent's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct AgentConfig {
-    /// The node's name.
-    pub name: Name,
-    /// The manager: `http://ADDRESS:PORT`.
-    pub manager: String,
-    /// The secret that manager and agents share (until they have certificates).
-    pub token: String,
+    /// The node's name; that of the server when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
     /// Where the data port listens; port 0 takes a free one.
-    #[serde(default = "default_listen")]
     pub listen: String,
-    /// What it can be asked to do.
+    /// What it does of that for which it was let in; all of it when empty. With `[join]`: what it is to be let in for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
     /// The node's labels.
-    #[serde(default)]
     pub labels: Labels,
     /// Where an image service keeps its images.
-    #[serde(default = "default_images")]
     pub images: PathBuf,
     /// Where volumes are kept.
-    #[serde(default, rename = "pool", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "pool")]
     pub pools: Vec<PoolConfig>,
     /// How machines are run; the defaults when not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub compute: Option<ComputeConfig>,
     /// Programs that a plan's `command` may run: name to absolute path.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, PathBuf>,
+    /// How it gets into a cluster by itself; without it somebody says `symphony --socket DIR/control.sock ROLE init`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<JoinConfig>,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            name: None,
+            listen: "0.0.0.0:15761".to_owned(),
+            roles: Vec::new(),
+            labels: Labels::default(),
+            images: PathBuf::from("images"),
+            pools: vec![PoolConfig::default()],
+            compute: None,
+            programs: BTreeMap::new(),
+            join: None,
+        }
+    }
+}
+
+/// How an agent gets into a cluster by itself. Only looked at for roles that it does not have yet.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JoinConfig {
+    /// Managers, any of which may be away: `ADDRESS[:PORT]`.
+    pub managers: Vec<String>,
+    /// Join tokens: one for each of the configuration's `roles`, in their order.
+    pub tokens: Vec<String>,
+}
+
+// Tokens are secrets.
+impl std::fmt::Debug for JoinConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinConfig")
+            .field("managers", &self.managers)
+            .field("tokens", &self.tokens.len())
+            .finish()
+    }
 }
 
 /// How a node runs machines.
@@ -91,10 +125,12 @@ pub struct PoolConfig {
     pub capacity: Option<String>,
 }
 
-fn default_listen() -> String {
-    "127.0.0.1:15761".to_owned()
-}
-
-fn default_images() -> PathBuf {
-    PathBuf::from("images")
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            name: Name::try_from("default".to_owned()).expect("a constant that is a name"),
+            path: PathBuf::from("pool"),
+            capacity: None,
+        }
+    }
 }

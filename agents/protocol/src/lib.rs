@@ -18,6 +18,7 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod control;
 pub mod data;
 pub mod enrol;
 pub mod frame;

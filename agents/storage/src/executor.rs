@@ -12,6 +12,7 @@ use symphony_core::id::VolumeId;
 use symphony_core::name::Name;
 use symphony_core::node;
 use symphony_core::plan::volume::{Fact, Probe, Step, Volumes};
+use symphony_pki::Tls;
 use symphony_protocol::{Call, Failure, FailureKind, ImageLocation, Outcome, Work};
 
 use crate::command::Programs;
@@ -36,17 +37,17 @@ struct OnPool<'a> {
 }
 
 impl StorageExecutor {
-    /// Opens all pools of the configuration.
+    /// Opens all pools of the configuration. Images are fetched from other nodes with this node's TLS.
     ///
     /// # Errors
     /// The first that can't be opened.
-    pub fn open(config: &Config, jail: Jail) -> Result<Self, PoolError> {
+    pub fn open(config: &Config, jail: Jail, tls: &Tls) -> Result<Self, PoolError> {
         let mut pools = BTreeMap::new();
         for pool in &config.agent.pools {
             let path = config.path(&pool.path);
             pools.insert(pool.name.clone(), Arc::new(Pool::open(pool, &path)?));
         }
-        let fetcher = Fetcher::new(&config.agent.token).map_err(PoolError::Client)?;
+        let fetcher = Fetcher::new(tls).map_err(PoolError::Client)?;
         Ok(Self {
             pools,
             fetcher,

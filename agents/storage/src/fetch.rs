@@ -9,6 +9,7 @@ use symphony_agent::intake::Intake;
 use symphony_agent::step::blocking;
 use symphony_agent::{StepError, chain};
 use symphony_core::digest::Digest;
+use symphony_pki::{Expect, Tls};
 use symphony_protocol::ImageLocation;
 use symphony_protocol::data::BLOBS_PATH;
 use tokio::sync::Semaphore;
@@ -28,7 +29,6 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
     client: reqwest::Client,
-    token: Arc<str>,
     places: Arc<Semaphore>,
 }
 
@@ -41,9 +41,10 @@ enum Attempt {
 }
 
 impl Fetcher {
-    pub(crate) fn new(token: &str) -> Result<Self, reqwest::Error> {
+    /// As a node of the cluster: any other that has the image may be asked, and its bytes are checked.
+    pub(crate) fn new(tls: &Tls) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+            .tls_backend_preconfigured(tls.client_config(Expect::AnyMember))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -51,7 +52,6 @@ impl Fetcher {
             .build()?;
         Ok(Self {
             client,
-            token: Arc::from(token),
             places: Arc::new(Semaphore::new(FETCHES_MAX)),
         })
     }
@@ -162,7 +162,6 @@ impl Fetcher {
         let request = self
             .client
             .get(url)
-            .bearer_auth(&self.token)
             .header(header::RANGE, format!("bytes={from}-"));
         let answer = match request.send().await {
             Ok(answer) => answer,
@@ -222,8 +221,8 @@ fn checked(answer: &Response, from: u64) -> Result<Option<u64>, StepError> {
         StatusCode::NOT_FOUND => Err(StepError::Missing(
             "the image service does not have the image".to_owned(),
         )),
-        StatusCode::UNAUTHORIZED => Err(StepError::Other(
-            "the image service does not take this node's token".to_owned(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(StepError::Other(
+            "the image service does not take this node's certificate".to_owned(),
         )),
         StatusCode::RANGE_NOT_SATISFIABLE => Err(StepError::Corrupt(format!(
             "the image service has no byte {from} of the image"

@@ -16,8 +16,7 @@ use symphony_core::id::CallId;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
 use symphony_protocol::{
-    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Notice, Outcome, Progress, ToAgent, Welcome, version_refusal,
-    Work,
+    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Notice, Outcome, Progress, ToAgent, Welcome, Work, version_refusal,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;

@@ -134,7 +134,10 @@ impl Members {
         let Some(key) = enrolment_key(member) else {
             return Ok(false);
         };
-        let gone = self.store.txn(Txn::new().when(Compare::present(&*key)).delete(&*key)).await?;
+        let gone = self
+            .store
+            .txn(Txn::new().when(Compare::present(&*key)).delete(&*key))
+            .await?;
         Ok(gone.succeeded)
     }
 
@@ -153,7 +156,11 @@ impl Members {
     async fn authority(&self) -> Result<symphony_pki::Authority, MemberError> {
         let kept: Seen<Authority> = self.read(keys::AUTHORITY).await?;
         let kept = kept.value.ok_or(MemberError::NoCluster)?;
-        Ok(symphony_pki::Authority::load(&kept.cert_pem, &kept.key_pem, &kept.roots_pem())?)
+        Ok(symphony_pki::Authority::load(
+            &kept.cert_pem,
+            &kept.key_pem,
+            &kept.roots_pem(),
+        )?)
     }
 
     async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Seen<T>, MemberError> {

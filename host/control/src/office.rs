@@ -132,7 +132,10 @@ async fn campaign(
         let leadership = match elected {
             Ok(leadership) => leadership,
             Err(error) => {
-                tracing::error!(error = chain(&error), "this manager can't stand for election; it tries again");
+                tracing::error!(
+                    error = chain(&error),
+                    "this manager can't stand for election; it tries again"
+                );
                 tokio::time::sleep(RETRY).await;
                 continue;
             }

@@ -34,6 +34,14 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     sync(folder)
 }
 
+/// Writes a file for its owner alone (mode 0600): beside its place, flushed, then renamed there.
+///
+/// # Errors
+/// The folder can't be written.
+pub fn write_private(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    write(folder, name, text)
+}
+
 /// Removes a file that may be there.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {

@@ -23,6 +23,7 @@ mod web;
 
 pub use authority::{Authority, AuthorityError, CLOCK_GRACE_SECONDS, Issued, LIFE, random, request_key, sha256};
 pub use credentials::{Credentials, CredentialsError, MemberKey};
+pub use files::write_private;
 pub use identity::{CertificateInfo, Identity, IdentityError, Member, inspect};
 pub use pem::PEM_BYTES_MAX;
 pub use tls::pinned::pinned_client_config;

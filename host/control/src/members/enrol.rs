@@ -119,7 +119,10 @@ impl Members {
 
 /// Whether a token names this cluster's authority, or one before it; one that names none is taken.
 fn is_of(token: &TokenText, authority: &Authority) -> bool {
-    token
-        .ca()
-        .is_none_or(|ca| authority.digests().iter().any(|digest| digest.starts_with(&hex::encode(ca))))
+    token.ca().is_none_or(|ca| {
+        authority
+            .digests()
+            .iter()
+            .any(|digest| digest.starts_with(&hex::encode(ca)))
+    })
 }

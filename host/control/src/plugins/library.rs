@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use symphony_core::digest::Digest;
+use symphony_core::keys;
 use symphony_core::plugin::COMPONENT_BYTES_MAX;
 use symphony_runtime::inspect;
 use symphony_runtime::smoke::smoke;
 use symphony_runtime::{
     Compiled, DriverPlugin, Hosted, Manifest, PluginFault, PrepareError, Rejected, Runtime, SchedulerPlugin,
 };
-use symphony_core::keys;
 use symphony_store::{Range, Store, StoreExt as _, read_all};
 
 use crate::write::WriteError;
@@ -137,7 +137,12 @@ impl Library {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(LoadError::Missing { digest, source }),
         }
-        let parts = read_all(self.store.as_ref(), Range::prefix(keys::plugin_parts(&digest)), PARTS_PAGE).await?;
+        let parts = read_all(
+            self.store.as_ref(),
+            Range::prefix(keys::plugin_parts(&digest)),
+            PARTS_PAGE,
+        )
+        .await?;
         let bytes: Vec<u8> = parts.kvs.iter().flat_map(|part| part.value.iter().copied()).collect();
         if inspect::digest(&bytes) != digest {
             return Err(LoadError::Lost(digest));

@@ -250,7 +250,10 @@ impl State {
             self.leader = None;
         } else if key.starts_with(keys::ENROLMENTS) {
             self.enrolments.remove(key);
-        } else if let Some(name) = key.strip_prefix(keys::MANAGERS).and_then(|name| name.parse::<Name>().ok()) {
+        } else if let Some(name) = key
+            .strip_prefix(keys::MANAGERS)
+            .and_then(|name| name.parse::<Name>().ok())
+        {
             self.managers.remove(&name);
         }
     }
