@@ -55,6 +55,8 @@ struct Shared {
     name: Name,
     /// What the configuration lets it do; everything when empty.
     allowed: BTreeSet<Role>,
+    /// Managers that the configuration names: whoever wrote it may know of moves that no manager could tell of.
+    configured: Vec<ManagerAddress>,
     member: RwLock<Option<Member>>,
     /// Held while a certificate is asked for: one at a time.
     asking: tokio::sync::Mutex<()>,
@@ -109,10 +111,13 @@ impl Membership {
             (Some(member), _) => member.enrolled.node.clone(),
             (None, _) => config.name()?,
         };
+        let configured = config.agent.join.iter().flat_map(|join| &join.managers);
+        let configured = configured.filter_map(|address| address.parse().ok());
         let shared = Shared {
             folder: folder.clone(),
             name,
             allowed: config.agent.roles.iter().copied().collect(),
+            configured: configured.take(MANAGERS_MAX).collect(),
             member: RwLock::new(member),
             asking: tokio::sync::Mutex::new(()),
             roles: watch::Sender::new(BTreeSet::new()),
@@ -146,12 +151,17 @@ impl Membership {
         self.shared.roles.subscribe()
     }
 
-    /// Where managers are, as last heard of one.
+    /// Where managers are: those that the configuration names, and those that were last heard of; none outside of a cluster.
     #[must_use]
     pub fn managers(&self) -> Vec<ManagerAddress> {
-        self.member()
-            .as_ref()
-            .map_or_else(Vec::new, |member| member.enrolled.managers.clone())
+        let member = self.member();
+        let Some(member) = member.as_ref() else {
+            return Vec::new();
+        };
+        let mut managers = self.shared.configured.clone();
+        let heard = member.enrolled.managers.iter();
+        managers.extend(heard.filter(|address| !self.shared.configured.contains(address)).cloned());
+        managers
     }
 
     /// Whose certificates are worth nothing. It follows what managers say.

@@ -4,6 +4,7 @@
 //! session; then nobody knows whether the work was done, and the next facts will tell. What is stored about nodes is in
 //! [`nodes`].
 
+mod membership;
 mod nodes;
 mod session;
 
@@ -41,7 +42,6 @@ pub struct Agents {
 
 struct Shared {
     epoch: Epoch,
-    token: String,
     writer: Writer,
     view: View,
     lines: Mutex<HashMap<Name, Arc<Line>>>,
@@ -64,12 +64,11 @@ pub(crate) struct Request<'a> {
 }
 
 impl Agents {
-    pub(crate) fn new(writer: Writer, view: View, token: String) -> Self {
+    pub(crate) fn new(writer: Writer, view: View) -> Self {
         let (changed, _) = watch::channel(0);
         let epoch = writer.leadership().epoch();
         let shared = Shared {
             epoch,
-            token,
             writer,
             view,
             lines: Mutex::default(),
@@ -87,6 +86,11 @@ impl Agents {
         nodes::watch_silence(self.clone(), stop)
     }
 
+    /// Tells agents of the cluster's members, until `stop`.
+    pub(crate) fn follow_members(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        membership::follow(self.clone(), stop)
+    }
+
     /// Gives an agent its session and registers its node.
     ///
     /// # Errors
@@ -102,15 +106,20 @@ impl Agents {
             )));
         }
         let (to_agent, frames) = mpsc::channel(QUEUE);
+        let (members, is_member) = {
+            let state = self.shared.view.read();
+            let key = symphony_core::keys::node_enrolment(&hello.node);
+            (membership::of(&state), state.enrolments.contains_key(&key))
+        };
         let welcome = Welcome {
             epoch: self.shared.epoch,
             heartbeat_ms: HEARTBEAT_MS,
-            ..Welcome::default()
+            members,
         };
         // The queue is empty, so the first frame always fits.
         let _ = to_agent.try_send(ToAgent::Welcome(welcome));
         let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-        let line = Arc::new(Line::new(&hello, number, to_agent, self.shared.notices.clone()));
+        let line = Arc::new(Line::new(&hello, number, is_member, to_agent, self.shared.notices.clone()));
         if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
             older.hang_up();
         }
@@ -138,12 +147,6 @@ impl Agents {
             .filter(|line| line.roles.contains(&Role::Image))
             .min_by(|a, b| a.node.cmp(&b.node))?;
         Some((first.node.clone(), first.data_url.clone()))
-    }
-
-    /// The secret of the agents' data ports.
-    #[must_use]
-    pub fn data_token(&self) -> &str {
-        &self.shared.token
     }
 
     /// The nodes that have a session.

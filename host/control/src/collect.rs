@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use symphony_core::event::EVENTS_MAX;
 use symphony_core::{Timestamp, keys};
-use symphony_store::{Range, Txn, read_all};
+use symphony_store::{Key, Range, Txn, read_all};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -65,6 +65,12 @@ async fn pass(writer: &Writer, view: &View) -> Result<(), WriteError> {
         .filter(|kv| is_old(&kv.value))
         .map(|kv| kv.key)
         .collect();
+    let expired: Vec<String> = {
+        let state = view.read();
+        let expired = state.revoked.iter().filter(|(_, revoked)| revoked.value.until <= now);
+        expired.map(|(serial, _)| keys::revoked(serial)).collect()
+    };
+    let old: Vec<Key> = old.into_iter().chain(expired.into_iter().map(Key::from)).collect();
     for slice in old.chunks(SLICE) {
         let txn = slice.iter().cloned().fold(Txn::new(), Txn::delete);
         writer.commit(txn).await?;

@@ -32,8 +32,6 @@ pub struct ControlConfig {
     pub plugins_dir: PathBuf,
     /// Components that come with symphony. The first for a slot serves in it until something else is activated.
     pub first_party: Vec<Vec<u8>>,
-    /// The secret that manager and agents share.
-    pub agent_token: String,
     /// Ends the loops.
     pub stop: CancellationToken,
 }
@@ -112,7 +110,6 @@ impl Control {
             runtime,
             plugins_dir,
             first_party,
-            agent_token,
             stop,
         } = config;
         let stop = stop.child_token();
@@ -137,7 +134,7 @@ impl Control {
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
         let slots = Slots::new(Arc::clone(&library), reports);
         let plugins = Plugins::new(writer.clone(), view.clone(), library, slots.clone());
-        let agents = Agents::new(writer.clone(), view.clone(), agent_token);
+        let agents = Agents::new(writer.clone(), view.clone());
 
         let mut loops = JoinSet::new();
         loops.spawn(slots.clone().follow(view.clone(), stop.clone()));
@@ -158,6 +155,7 @@ impl Control {
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
         loops.spawn(Reconciler::new(context).run(stop.clone()));
         loops.spawn(agents.watch_silence(stop.clone()));
+        loops.spawn(agents.follow_members(stop.clone()));
         loops.spawn(collect::run(writer, view.clone(), stop.clone()));
         let loops = tokio::sync::Mutex::new(loops);
         ends_all.disarm();

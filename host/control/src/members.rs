@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use symphony_core::id::ServiceId;
-use symphony_core::member::{Authority, Cluster, Enrolment, Manager};
+use symphony_core::member::{Authority, Cluster, Enrolment, Manager, Revoked};
 use symphony_core::name::Name;
 use symphony_core::token::TokenFault;
 use symphony_core::{keys, record};
@@ -134,11 +134,17 @@ impl Members {
         let Some(key) = enrolment_key(member) else {
             return Ok(false);
         };
-        let gone = self
-            .store
-            .txn(Txn::new().when(Compare::present(&*key)).delete(&*key))
-            .await?;
-        Ok(gone.succeeded)
+        for _ in 0..TRIES {
+            let seen: Seen<Enrolment> = self.read(&key).await?;
+            let Some(enrolment) = seen.value else {
+                return Ok(false);
+            };
+            let txn = Txn::new().when(Compare::mod_revision(&*key, seen.revision)).delete(&*key);
+            if self.store.txn(without_serials(txn, &enrolment)?).await?.succeeded {
+                return Ok(true);
+            }
+        }
+        Err(MemberError::Crowded)
     }
 
     /// What lets a certificate's owner in now; nothing when nothing does.
@@ -169,6 +175,21 @@ impl Members {
         let value = kv.map(|kv| record::decode(&kv.value)).transpose()?;
         Ok(Seen { value, revision })
     }
+}
+
+/// Says in a transaction that the certificates of an enrolment are worth nothing.
+///
+/// # Errors
+/// The records can't be written.
+pub fn without_serials(mut txn: Txn, enrolment: &Enrolment) -> Result<Txn, record::RecordError> {
+    let life = jiff::SignedDuration::try_from(symphony_pki::LIFE).unwrap_or(jiff::SignedDuration::from_hours(24));
+    let revoked = Revoked {
+        until: clock::now() + life,
+    };
+    for serial in &enrolment.serials {
+        txn = txn.put_record(keys::revoked(serial), &revoked)?;
+    }
+    Ok(txn)
 }
 
 /// Where the enrolment of a member is; nothing when it can't be one.

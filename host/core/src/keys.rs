@@ -10,6 +10,7 @@
 //! v1/plugin/DIGEST              v1/activation/SLOT     v1/idempotency/PROJECT/KEY-HASH
 //! v1/cluster                    v1/leader              v1/epoch
 //! v1/authority                  v1/manager/NAME        v1/manager-alive/NAME     v1/enrolment/manager|node/NAME
+//! v1/revoked/SERIAL
 //! v1/token/ID                   v1/project/NAME        v1/quota/PROJECT
 //! parts/plugin/DIGEST/NUMBER    the bytes of components; no records, and outside of what managers hold in memory
 //! ```
@@ -60,6 +61,8 @@ pub const AUTHORITY: &str = "v1/authority";
 pub const MANAGERS: &str = "v1/manager/";
 /// All managers that are heard of.
 pub const MANAGERS_ALIVE: &str = "v1/manager-alive/";
+/// All certificates that are worth nothing though they are in time.
+pub const REVOKED: &str = "v1/revoked/";
 /// All members that were let in.
 pub const ENROLMENTS: &str = "v1/enrolment/";
 
@@ -235,6 +238,12 @@ pub fn manager_enrolment(name: &Name) -> String {
 #[must_use]
 pub fn node_enrolment(name: &Name) -> String {
     format!("{ENROLMENTS}node/{name}")
+}
+
+/// That a certificate is worth nothing; by its serial number.
+#[must_use]
+pub fn revoked(serial: &str) -> String {
+    format!("{REVOKED}{serial}")
 }
 
 /// A piece of a component's bytes.

@@ -103,6 +103,13 @@ impl Enrolment {
     }
 }
 
+/// That a certificate is worth nothing though it is in time: for those who can't look at the enrolments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// When it would have expired: from then on nobody has to know.
+    pub until: Timestamp,
+}
+
 /// A manager's record: its id stays when it starts again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manager {

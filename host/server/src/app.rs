@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     /// Where the API listens, for the list of services.
     pub(crate) address: String,
     /// The secret of the agents' data ports.
-    pub(crate) agent_token: String,
+    pub(crate) agent_token: Option<String>,
     pub(crate) seats: Seats,
     pub(crate) metrics: Metrics,
     /// Ends watches, sessions and consoles.

@@ -36,8 +36,8 @@ pub struct ServerConfig {
 pub struct Tokens {
     /// Of clients.
     pub client: String,
-    /// Of agents.
-    pub agent: String,
+    /// Of agents that have no certificate; in production they all have one.
+    pub agent: Option<String>,
 }
 
 impl std::fmt::Debug for Tokens {

@@ -26,7 +26,7 @@ use crate::token_book::{TokenBook, Unread};
 /// Knows the tokens that are no records: those of the manager's own folder, by their hashes.
 pub(crate) struct Gate {
     client: Digest,
-    agent: Digest,
+    agent: Option<Digest>,
 }
 
 /// What the gate found out, for what is done after the answer.
@@ -61,7 +61,7 @@ impl Gate {
     pub(crate) fn new(tokens: &Tokens) -> Self {
         Self {
             client: hash(&tokens.client),
-            agent: hash(&tokens.agent),
+            agent: tokens.agent.as_deref().map(hash),
         }
     }
 
@@ -83,7 +83,7 @@ impl Gate {
         if self.client.same(&sha256) {
             return Ok(Principal::admin("client.toml"));
         }
-        if self.agent.same(&sha256) {
+        if self.agent.as_ref().is_some_and(|agent| agent.same(&sha256)) {
             return Ok(Principal::agent("agent"));
         }
         let text: TokenText = sent

@@ -26,8 +26,8 @@ pub enum ServeError {
     #[error("{0} can be reached by others, and tokens would go over it in clear")]
     Remote(SocketAddr),
     /// Without a token anyone would be let in.
-    #[error("the {0} token is empty")]
-    EmptyToken(&'static str),
+    #[error("the clients' token is empty")]
+    EmptyToken,
     /// The address can't be listened on.
     #[error("{address} can't be listened on")]
     Listen {
@@ -114,10 +114,8 @@ pub async fn serve_on(
     if config.tls.is_none() && !address.ip().is_loopback() {
         return Err(ServeError::Remote(address));
     }
-    for (token, whose) in [(&config.tokens.client, "clients'"), (&config.tokens.agent, "agents'")] {
-        if token.is_empty() {
-            return Err(ServeError::EmptyToken(whose));
-        }
+    if config.tokens.client.is_empty() {
+        return Err(ServeError::EmptyToken);
     }
     let socket = config.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
     let app = Shared::new(&config, public(&config, address), store, office, shutdown.clone());

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock          held while a manager runs        DIR/store.redb    the state
 //! DIR/api.token     the client's secret (0600)       DIR/plugins/      components
-//! DIR/agent.token   the agents' secret (0600)        DIR/control.sock  the control socket
+//! DIR/identity/     key and certificate (0700)       DIR/control.sock  the control socket
 //! DIR/client.toml   how to reach it (0600)           DIR/nodes/NAME/   the agents of `dev`
 //! ```
 

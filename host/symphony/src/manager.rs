@@ -46,7 +46,6 @@ pub(crate) struct Setup<'a> {
 /// A running manager.
 pub(crate) struct Manager {
     folder: Folder,
-    agent_token: String,
     address: String,
     plain: bool,
     store: Arc<dyn Store>,
@@ -96,10 +95,9 @@ impl Manager {
         let client = state::client_token(&folder, &members, &name).await?;
         let tokens = Tokens {
             client: client.clone(),
-            agent: folder.secret("agent.token")?,
+            agent: None,
         };
-        let agent_token = tokens.agent.clone();
-        let config = control_config(&folder, Arc::clone(&store), agent_token.clone()).await?;
+        let config = control_config(&folder, Arc::clone(&store)).await?;
         let unstarted = |error: symphony_control::StartError| Failure::caused("could not start the manager", &error);
         let office = if alone {
             Office::alone(config).await.map_err(unstarted)?
@@ -134,7 +132,6 @@ impl Manager {
         beside.close();
         let manager = Self {
             folder,
-            agent_token,
             address,
             plain,
             store,
@@ -159,11 +156,6 @@ impl Manager {
     /// Where members reach it: `ADDRESS:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.address
-    }
-
-    /// The agents' secret.
-    pub(crate) fn agent_token(&self) -> &str {
-        &self.agent_token
     }
 
     /// Its folder.
@@ -254,7 +246,7 @@ fn unserved(error: &ServeError) -> Failure {
     }
 }
 
-async fn control_config(folder: &Folder, store: Arc<dyn Store>, agent_token: String) -> Result<ControlConfig, Failure> {
+async fn control_config(folder: &Folder, store: Arc<dyn Store>) -> Result<ControlConfig, Failure> {
     let options = Options {
         cache_dir: folder.join("plugins").join("compiled"),
         compiler: Compiler::this_program(),
@@ -269,7 +261,6 @@ async fn control_config(folder: &Folder, store: Arc<dyn Store>, agent_token: Str
         runtime,
         plugins_dir: folder.join("plugins"),
         first_party: first_party::COMPONENTS.map(<[u8]>::to_vec).to_vec(),
-        agent_token,
         stop: CancellationToken::new(),
     })
 }

@@ -17,6 +17,10 @@ pub(super) struct Line {
     pub(super) data_url: String,
     pub(super) roles: Vec<Role>,
     pub(super) number: u64,
+    /// The protocol that its agent speaks.
+    pub(super) protocol: u32,
+    /// Whether its node was enrolled when the session began.
+    pub(super) is_member: bool,
     notices: broadcast::Sender<Notice>,
     to_agent: Mutex<Option<mpsc::Sender<ToAgent>>>,
     pending: Mutex<HashMap<CallId, Waiting>>,
@@ -31,6 +35,7 @@ impl Line {
     pub(super) fn new(
         hello: &Hello,
         number: u64,
+        is_member: bool,
         to_agent: mpsc::Sender<ToAgent>,
         notices: broadcast::Sender<Notice>,
     ) -> Self {
@@ -39,6 +44,8 @@ impl Line {
             data_url: hello.data_url.clone(),
             roles: hello.roles.clone(),
             number,
+            protocol: hello.protocol,
+            is_member,
             notices,
             to_agent: Mutex::new(Some(to_agent)),
             pending: Mutex::default(),
@@ -54,6 +61,14 @@ impl Line {
             .clone()
             .ok_or(())?;
         sender.send(frame).await.map_err(|_| ())
+    }
+
+    /// Sends a frame, if there is room in the queue.
+    pub(super) fn offer(&self, frame: ToAgent) {
+        let sender = self.to_agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = sender.as_ref() {
+            let _ = sender.try_send(frame);
+        }
     }
 
     /// Ends the session: nothing is sent any more, and whoever waits for an answer learns that none will come.

@@ -10,7 +10,7 @@ use symphony_core::digest::Digest;
 use symphony_core::id::{MachineId, NetworkId};
 use symphony_core::image::{Image, ImagePhase};
 use symphony_core::machine::Machine;
-use symphony_core::member::{Enrolment, Manager};
+use symphony_core::member::{Enrolment, Manager, Revoked};
 use symphony_core::name::Name;
 use symphony_core::network::Network;
 use symphony_core::node::Node;
@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) leader: Option<Leader>,
     /// What lets members in, by key.
     pub(crate) enrolments: HashMap<String, Held<Enrolment>>,
+    /// Certificates that are worth nothing though they are in time, by serial number.
+    pub(crate) revoked: HashMap<String, Held<Revoked>>,
     /// The managers that were let in.
     pub(crate) managers: BTreeMap<Name, Held<Manager>>,
 }
@@ -190,6 +192,10 @@ impl State {
             if let Some(enrolment) = decode(kv) {
                 self.enrolments.insert(key.to_owned(), enrolment);
             }
+        } else if let Some(serial) = key.strip_prefix(keys::REVOKED) {
+            if let Some(revoked) = decode(kv) {
+                self.revoked.insert(serial.to_owned(), revoked);
+            }
         } else if let Some(name) = key.strip_prefix(keys::MANAGERS).and_then(|name| name.parse().ok())
             && let Some(manager) = decode(kv)
         {
@@ -250,6 +256,8 @@ impl State {
             self.leader = None;
         } else if key.starts_with(keys::ENROLMENTS) {
             self.enrolments.remove(key);
+        } else if let Some(serial) = key.strip_prefix(keys::REVOKED) {
+            self.revoked.remove(serial);
         } else if let Some(name) = key
             .strip_prefix(keys::MANAGERS)
             .and_then(|name| name.parse::<Name>().ok())

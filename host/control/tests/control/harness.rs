@@ -61,7 +61,6 @@ impl Loops {
             runtime: Runtime::open(options).unwrap(),
             plugins_dir: dir.path().join("plugins"),
             first_party: ["spread", "file", "libvirt", "bridge"].map(component).to_vec(),
-            agent_token: "secret".to_owned(),
             stop: CancellationToken::new(),
         };
         let control = Control::alone(config).await.unwrap();

@@ -224,7 +224,10 @@ impl<'a> Node<'a> {
 
     fn get(&self, what: &str) -> reqwest::RequestBuilder {
         let get = self.client.get(format!("{}{what}", self.url));
-        get.bearer_auth(&self.app.agent_token)
+        match &self.app.agent_token {
+            Some(token) => get.bearer_auth(token),
+            None => get,
+        }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer<reqwest::Response> {

@@ -1,17 +1,21 @@
 //! Services: the roles of nodes and the managers, as operators see them. Also served on the control socket.
 
+mod managers;
+
 use axum::Json;
 use axum::extract::{Path, State};
-use serde::{Deserialize, Serialize};
-use symphony_api::v1::{Kind, List, Service, ServiceStatus};
+use serde::Deserialize;
+use symphony_api::v1::{List, Service};
 use symphony_api::{Code, Problem, convert};
-use symphony_control::clock;
+use symphony_control::members::without_serials;
 use symphony_core::condition::Truth;
 use symphony_core::id::ServiceId;
 use symphony_core::image::Image;
+use symphony_core::member::Enrolment;
+use symphony_core::name::Name;
 use symphony_core::node::{Node, Role};
 use symphony_core::place::Ledger;
-use symphony_core::{Timestamp, keys, record};
+use symphony_core::{keys, record};
 use symphony_store::{Compare, Keys, Range, Revision, Store, Txn, read_all};
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -22,13 +26,6 @@ use crate::event::{Records as _, about, event};
 use crate::failure::{Answer, Failure};
 use crate::input::Params;
 use crate::reading::{Stored, load};
-
-/// A manager's record: its id stays when it starts again.
-#[derive(Serialize, Deserialize)]
-struct Manager {
-    id: ServiceId,
-    since: Timestamp,
-}
 
 /// How a service is removed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -47,7 +44,7 @@ pub(super) struct RemoveQuery {
 ))]
 pub(super) async fn list(State(app): State<App>) -> Answer<Json<List<Service>>> {
     let revision = app.store.status().await?.revision.0;
-    let mut items = vec![manager(&app).await?];
+    let mut items = managers::list(&app).await?;
     for node in nodes::all(&*app.store).await? {
         let services = node.value.status.services.iter();
         items.extend(services.map(|service| convert::service(&node.value, service)));
@@ -60,7 +57,7 @@ pub(super) async fn list(State(app): State<App>) -> Answer<Json<List<Service>>> 
 }
 
 /// Removes a service whose node is gone for good. A service that still has resources is removed by `force` only; what
-/// is claimed for them stays claimed. An agent that starts again brings its services back.
+/// is claimed for them stays claimed. With the last one the node's certificate is revoked: a new token lets it in again.
 #[utoipa::path(delete, path = "/v1/services/{id}", tag = "services",
     params(("id" = String, Path, description = "Its id"), RemoveQuery),
     responses(
@@ -74,11 +71,8 @@ pub(super) async fn remove(
     Params(query): Params<RemoveQuery>,
 ) -> Answer<Json<Service>> {
     let id = Uuid::try_parse(&id).map_err(|_| Failure::missing("service", &id))?;
-    if manager(&app).await?.id == id {
-        return Err(Failure::new(
-            Code::Conflict,
-            "this is the manager that answers; it can't remove itself",
-        ));
+    if let Some(manager) = managers::list(&app).await?.into_iter().find(|manager| manager.id == id) {
+        return managers::remove(&app, manager, query.force).await.map(Json);
     }
     for _ in 0..TRIES {
         let nodes = nodes::all(&*app.store).await?;
@@ -100,6 +94,7 @@ pub(super) async fn remove(
         }
         let removed = convert::service(&node.value, &service);
         let txn = without(&node, service.id, ledger.as_ref())?;
+        let txn = without_role(&app, txn, &node.value.meta.name, service.role).await?;
         symphony_crash::point("api.service.remove.before_commit");
         let result = app.store.txn(txn).await?;
         symphony_crash::point("api.service.remove.after_commit");
@@ -126,6 +121,23 @@ async fn uses(store: &dyn Store, node: &Node, role: Role, ledger: Option<&Stored
     }
 }
 
+/// Takes the role from what lets the node in; with its last role the node is no member any more, and its certificates are
+/// worth nothing.
+async fn without_role(app: &App, txn: Txn, node: &Name, role: Role) -> Answer<Txn> {
+    let key = keys::node_enrolment(node);
+    let Some(enrolment) = load::<Enrolment>(&*app.store, &key).await? else {
+        return Ok(txn);
+    };
+    let txn = txn.when(Compare::mod_revision(&*key, enrolment.revision));
+    let mut next = enrolment.value;
+    next.roles.remove(&role);
+    if next.roles.is_empty() {
+        Ok(without_serials(txn.delete(&*key), &next)?)
+    } else {
+        Ok(txn.record(key, &next)?)
+    }
+}
+
 fn refuse(node: &Node, role: Role, uses: u64) -> Answer<()> {
     let (name, role) = (&node.meta.name, role.as_str());
     if uses > 0 {
@@ -135,7 +147,7 @@ fn refuse(node: &Node, role: Role, uses: u64) -> Answer<()> {
     }
     if node.status.ready.truth == Truth::True {
         let detail = format!(
-            "the agent of node {name} still has a session and would bring it back; stop it first, or use force"
+            "the agent of node {name} still has a session; stop it first, or use force"
         );
         return Err(Failure::new(Code::Conflict, detail));
     }
@@ -166,31 +178,4 @@ fn without(node: &Stored<Node>, id: ServiceId, ledger: Option<&Stored<Ledger>>) 
         txn.record(key, &next)?
     };
     Ok(txn.tell(&told)?)
-}
-
-/// This manager, with the id that it got when it first started.
-async fn manager(app: &App) -> Answer<Service> {
-    let key = keys::manager(&app.manager);
-    for _ in 0..TRIES {
-        if let Some(known) = load::<Manager>(&*app.store, &key).await? {
-            return Ok(Service {
-                kind: Kind::Service,
-                id: known.value.id.uuid(),
-                role: "manager".to_owned(),
-                node: app.manager.to_string(),
-                status: ServiceStatus::Up,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                address: app.address.clone(),
-                since: known.value.since,
-            });
-        }
-        let new = Manager {
-            id: ServiceId::new(clock::new_uuid()),
-            since: clock::now(),
-        };
-        app.store
-            .txn(Txn::new().when(Compare::absent(&key)).record(key.clone(), &new)?)
-            .await?;
-    }
-    Err(crowded())
 }

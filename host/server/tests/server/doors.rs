@@ -302,7 +302,7 @@ async fn what_others_can_reach_must_be_allowed() {
         control_socket: None,
         tokens: Tokens {
             client: client.into(),
-            agent: "a".into(),
+            agent: Some("a".into()),
         },
         manager: "m2".parse().unwrap(),
         ca_sha256: None,

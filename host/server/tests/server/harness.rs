@@ -79,7 +79,7 @@ impl Harness {
             control_socket: Some(socket.clone()),
             tokens: Tokens {
                 client: CLIENT_TOKEN.into(),
-                agent: AGENT_TOKEN.into(),
+                agent: Some(AGENT_TOKEN.into()),
             },
             tls: None,
             plain: true,

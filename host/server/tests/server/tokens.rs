@@ -148,7 +148,7 @@ async fn another_manager_knows_a_new_token_at_once_and_a_revoked_one_soon() {
         control_socket: None,
         tokens: Tokens {
             client: "another".into(),
-            agent: AGENT_TOKEN.into(),
+            agent: Some(AGENT_TOKEN.into()),
         },
         manager: "m2".parse().unwrap(),
         ca_sha256: Some([0xab; 32]),

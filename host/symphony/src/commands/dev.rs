@@ -51,17 +51,16 @@ async fn serve(
     program: &Path,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let agents_reach = nodes::Manager {
-        url: &manager.url(),
-        token: manager.agent_token(),
-    };
     let wanted = nodes::Wanted {
         count: args.nodes,
         capacities: &args.pool_capacity,
         machines: !args.no_machines,
         memory: args.node_memory,
     };
-    let nodes = nodes::write(&manager.folder().join("nodes"), &wanted, agents_reach)?;
+    let nodes = nodes::write(&manager.folder().join("nodes"), &wanted)?;
+    for node in &nodes {
+        invite(manager, node).await?;
+    }
     if wanted.machines && !globals.quiet {
         // All nodes are this server: what one lacks, all do.
         if let Some(lacking) = machines::lacking(program, &nodes[0]).await {
@@ -85,6 +84,19 @@ async fn serve(
     fleet.stop().await;
     // What the agents have left running; also what one that was killed before has.
     served.and(machines::down(program, &nodes, globals.quiet).await)
+}
+
+/// Tells a node's agent where the manager is, and lets it in for what it is not in yet.
+async fn invite(manager: &Manager, node: &Node) -> Result<(), Failure> {
+    let mut tokens = Vec::new();
+    if node.is_outside() {
+        for role in &node.roles {
+            let minted = manager.members().mint_join(&format!("dev {}", node.name), *role).await;
+            let token = minted.map_err(|error| Failure::caused("could not make a node's token", &error))?;
+            tokens.push(token.to_string());
+        }
+    }
+    node.invite(&[manager.address().to_owned()], tokens)
 }
 
 /// Returns when every agent has its session.

@@ -200,6 +200,7 @@ mod tests {
         Node {
             name: "node-1".parse().unwrap(),
             folder: home.to_owned(),
+            roles: Vec::new(),
         }
     }
 

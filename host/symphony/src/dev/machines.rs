@@ -132,6 +132,7 @@ mod tests {
             .map(|number| Node {
                 name: format!("node-{number}").parse().unwrap(),
                 folder: home.join(format!("node-{number}")),
+                roles: Vec::new(),
             })
             .collect()
     }

@@ -7,7 +7,7 @@ use symphony_core::labels::Labels;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
 use symphony_core::quantity::Bytes;
-use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig, ComputeConfig, PoolConfig};
+use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig, ComputeConfig, JoinConfig, PoolConfig};
 
 use crate::folder::{make_folder, write_private};
 
@@ -25,15 +25,44 @@ pub(crate) struct Node {
     pub(crate) name: Name,
     /// Its agent's folder.
     pub(crate) folder: PathBuf,
+    /// What it is to be let in for.
+    pub(crate) roles: Vec<Role>,
 }
 
-/// How agents reach the manager.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Manager<'a> {
-    /// `http://ADDRESS:PORT`.
-    pub(crate) url: &'a str,
-    /// The agents' secret.
-    pub(crate) token: &'a str,
+/// The file in which an agent keeps what it was let in for.
+const ENROLLED: &str = "enrolled.json";
+
+/// Of that file, what is asked here.
+#[derive(serde::Deserialize)]
+struct Enrolled {
+    roles: Vec<Role>,
+}
+
+impl Node {
+    /// Whether it has to be let in for something yet.
+    pub(crate) fn is_outside(&self) -> bool {
+        let text = std::fs::read(self.folder.join(ENROLLED)).unwrap_or_default();
+        let enrolled: Option<Enrolled> = serde_json::from_slice(&text).ok();
+        enrolled.is_none_or(|enrolled| self.roles.iter().any(|role| !enrolled.roles.contains(role)))
+    }
+
+    /// Writes down where managers are, and tokens, one for each of its roles; none when it is in already.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub(crate) fn invite(&self, managers: &[String], tokens: Vec<String>) -> Result<(), Failure> {
+        let path = self.folder.join(AGENT_CONFIG_FILE);
+        let failed =
+            |error: &dyn std::error::Error| Failure::caused(format!("could not write {}", path.display()), error);
+        let text = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
+        let mut config: AgentConfig = toml::from_str(&text).map_err(|error| failed(&error))?;
+        config.join = Some(JoinConfig {
+            managers: managers.to_vec(),
+            tokens,
+        });
+        let text = toml::to_string(&config).map_err(|error| failed(&error))?;
+        write_private(&path, &text).map_err(|error| failed(&error))
+    }
 }
 
 /// What the nodes are to be.
@@ -50,17 +79,20 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// Writes the folders of nodes below `root`. A node that is there already keeps its configuration (somebody may have changed
-/// it) but for the manager's address and secret, whether it runs machines, and the capacities and memory when they are given
+/// it) but for whether it runs machines, and the capacities and memory when they are given
 /// now.
-pub(crate) fn write(root: &Path, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<Vec<Node>, Failure> {
+pub(crate) fn write(root: &Path, wanted: &Wanted<'_>) -> Result<Vec<Node>, Failure> {
     (0..usize::from(wanted.count))
-        .map(|index| write_one(root, index, wanted, manager))
+        .map(|index| write_one(root, index, wanted))
         .collect()
 }
 
-fn write_one(root: &Path, index: usize, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<Node, Failure> {
-    let fresh = config(index, wanted, manager)?;
-    let folder = root.join(fresh.name.as_str());
+fn write_one(root: &Path, index: usize, wanted: &Wanted<'_>) -> Result<Node, Failure> {
+    let name: Name = format!("node-{}", index + 1)
+        .parse()
+        .map_err(|error| Failure::caused("could not name a node", &error))?;
+    let fresh = config(index, &name, wanted)?;
+    let folder = root.join(name.as_str());
     let path = folder.join(AGENT_CONFIG_FILE);
     let failed = |error: &dyn std::error::Error| Failure::caused(format!("could not write {}", path.display()), error);
     make_folder(&folder).map_err(|error| failed(&error))?;
@@ -72,8 +104,7 @@ fn write_one(root: &Path, index: usize, wanted: &Wanted<'_>, manager: Manager<'_
                 Failure::caused(format!("could not read {}", path.display()), &error)
                     .hint("repair the file, or remove it to have it written again")
             })?;
-            kept.manager = fresh.manager;
-            kept.token = fresh.token;
+            kept.name = fresh.name;
             with_machines(&mut kept.roles, wanted.machines);
             if wanted.machines && (kept.compute.is_none() || wanted.memory.is_some()) {
                 let memory = fresh.compute.and_then(|compute| compute.memory);
@@ -92,13 +123,14 @@ fn write_one(root: &Path, index: usize, wanted: &Wanted<'_>, manager: Manager<'_
     let text = toml::to_string(&config).map_err(|error| failed(&error))?;
     write_private(&path, &text).map_err(|error| failed(&error))?;
     Ok(Node {
-        name: config.name,
+        name,
         folder,
+        roles: config.roles,
     })
 }
 
 /// The configuration of a node that is not there yet.
-fn config(index: usize, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<AgentConfig, Failure> {
+fn config(index: usize, name: &Name, wanted: &Wanted<'_>) -> Result<AgentConfig, Failure> {
     let bad = |error: &dyn std::error::Error| Failure::caused("could not make a node's configuration", error);
     let capacities = match wanted.capacities {
         [] => &CAPACITIES[..],
@@ -112,9 +144,7 @@ fn config(index: usize, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<Age
     with_machines(&mut roles, wanted.machines);
     let Bytes(capacity) = capacities[index % capacities.len()];
     Ok(AgentConfig {
-        name: format!("node-{}", index + 1).parse().map_err(|error| bad(&error))?,
-        manager: manager.url.to_owned(),
-        token: manager.token.to_owned(),
+        name: Some(name.clone()),
         listen: "127.0.0.1:0".to_owned(),
         roles,
         labels: Labels::parse([format!("zone={}", ZONES[index % ZONES.len()]).as_str()])
@@ -131,6 +161,7 @@ fn config(index: usize, wanted: &Wanted<'_>, manager: Manager<'_>) -> Result<Age
             ..ComputeConfig::default()
         }),
         programs: std::collections::BTreeMap::new(),
+        join: None,
     })
 }
 
@@ -170,11 +201,6 @@ fn exact(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    const MANAGER: Manager<'_> = Manager {
-        url: "http://127.0.0.1:15760",
-        token: "secret",
-    };
-
     const WANTED: Wanted<'_> = Wanted {
         count: 1,
         capacities: &[],
@@ -189,7 +215,7 @@ mod tests {
     #[test]
     fn nodes_differ_and_the_first_keeps_images() {
         let home = tempfile::tempdir().unwrap();
-        let nodes = write(home.path(), &Wanted { count: 4, ..WANTED }, MANAGER).unwrap();
+        let nodes = write(home.path(), &Wanted { count: 4, ..WANTED }).unwrap();
         let configs: Vec<_> = nodes.iter().map(read).collect();
         let capacities: Vec<_> = configs
             .iter()
@@ -199,25 +225,25 @@ mod tests {
         assert_eq!(configs[0].roles, [Role::Block, Role::Image]);
         assert_eq!(configs[1].roles, [Role::Block]);
         assert_eq!(configs[2].labels.value("zone"), Some("c"));
-        assert_eq!(configs[3].name.as_str(), "node-4");
+        assert_eq!(configs[3].name.as_ref().unwrap().as_str(), "node-4");
     }
 
     #[test]
     fn a_changed_configuration_is_kept() {
         let home = tempfile::tempdir().unwrap();
-        let nodes = write(home.path(), &WANTED, MANAGER).unwrap();
+        let nodes = write(home.path(), &WANTED).unwrap();
         let mut changed = read(&nodes[0]);
         changed.labels = "rack=7".parse().unwrap();
         let path = nodes[0].folder.join(AGENT_CONFIG_FILE);
         std::fs::write(&path, toml::to_string(&changed).unwrap()).unwrap();
 
-        let moved = Manager {
-            url: "http://127.0.0.1:4444",
-            token: "other",
-        };
-        write(home.path(), &WANTED, moved).unwrap();
+        assert!(nodes[0].is_outside());
+        write(home.path(), &WANTED).unwrap();
+        nodes[0].invite(&["127.0.0.1:4444".to_owned()], vec!["secret".to_owned()]).unwrap();
         let now = read(&nodes[0]);
-        assert_eq!((now.manager.as_str(), now.token.as_str()), (moved.url, moved.token));
+        assert_eq!(now.join.unwrap().managers, ["127.0.0.1:4444"]);
+        std::fs::write(nodes[0].folder.join(ENROLLED), r#"{"roles":["block","image"],"node":"x"}"#).unwrap();
+        assert!(!nodes[0].is_outside());
         assert_eq!(now.labels.value("rack"), Some("7"));
         assert_eq!(now.pools[0].capacity.as_deref(), Some("20GiB"));
 
@@ -225,11 +251,11 @@ mod tests {
             capacities: &[Bytes(1_000_000_007)],
             ..WANTED
         };
-        write(home.path(), &odd, moved).unwrap();
+        write(home.path(), &odd).unwrap();
         assert_eq!(read(&nodes[0]).pools[0].capacity.as_deref(), Some("1000000007B"));
 
         std::fs::write(&path, "name = 7").unwrap();
-        assert!(write(home.path(), &WANTED, moved).unwrap_err().hint.is_some());
+        assert!(write(home.path(), &WANTED).unwrap_err().hint.is_some());
     }
 
     #[test]
@@ -241,7 +267,7 @@ mod tests {
             ..WANTED
         };
         let memory = |node: &Node| read(node).compute.unwrap().memory.unwrap().parse::<Bytes>().unwrap();
-        let nodes = write(home.path(), &machines, MANAGER).unwrap();
+        let nodes = write(home.path(), &machines).unwrap();
         assert_eq!(
             read(&nodes[0]).roles,
             [Role::Block, Role::Image, Role::Compute, Role::Network]
@@ -250,15 +276,15 @@ mod tests {
         assert_eq!(read(&nodes[1]).compute.unwrap().cpu_overcommit_percent, 400);
 
         // Without them for once; what was set stays.
-        let nodes = write(home.path(), &Wanted { count: 2, ..WANTED }, MANAGER).unwrap();
+        let nodes = write(home.path(), &Wanted { count: 2, ..WANTED }).unwrap();
         assert_eq!(read(&nodes[1]).roles, [Role::Block]);
         let told = Wanted {
             memory: Some(Bytes(3 << 30)),
             ..machines
         };
-        let nodes = write(home.path(), &told, MANAGER).unwrap();
+        let nodes = write(home.path(), &told).unwrap();
         assert_eq!(memory(&nodes[1]), Bytes(3 << 30));
-        let nodes = write(home.path(), &machines, MANAGER).unwrap();
+        let nodes = write(home.path(), &machines).unwrap();
         assert_eq!(memory(&nodes[1]), Bytes(3 << 30));
         assert_eq!(read(&nodes[1]).roles, [Role::Block, Role::Compute, Role::Network]);
     }

@@ -36,7 +36,7 @@ pub(super) struct DataPort {
     node: Name,
     url: String,
     client: reqwest::Client,
-    token: String,
+    token: Option<String>,
     upload: UploadId,
 }
 
@@ -71,9 +71,7 @@ impl DataPort {
         let digest = sha256
             .map(|sha256| format!("?sha256={}", sha256.hex()))
             .unwrap_or_default();
-        let put = self.client
-            .put(format!("{}{digest}", self.url))
-            .bearer_auth(&self.token);
+        let put = self.authorised(self.client.put(format!("{}{digest}", self.url)));
         let mut put = put.body(reqwest::Body::wrap_stream(pieces));
         if let Some(length) = length {
             put = put.header(header::CONTENT_LENGTH, length);
@@ -99,12 +97,17 @@ impl DataPort {
         }
     }
 
+    /// For data ports that know no certificates.
+    fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
     /// Has the node forget the upload. When it can't be reached it may keep the bytes, and the log says which they are.
     pub(super) async fn give_up(&self) {
-        let delete = self.client
-            .delete(&self.url)
-            .bearer_auth(&self.token)
-            .timeout(GIVE_UP_MAX);
+        let delete = self.authorised(self.client.delete(&self.url)).timeout(GIVE_UP_MAX);
         if let Err(error) = delete.send().await {
             tracing::warn!(node = %self.node, upload = %self.upload, error = %chain(&error), "an upload could not be given up");
         }

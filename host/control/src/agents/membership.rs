@@ -1,0 +1,64 @@
+//! What agents must know of the cluster's members: where managers are, and which certificates are worth nothing any more.
+//! And the end of sessions whose node is no member any more.
+
+use symphony_core::keys;
+use symphony_core::name::Name;
+use symphony_protocol::enrol::MANAGERS_MAX;
+use symphony_protocol::frame::REVOKED_MAX;
+use symphony_protocol::{Members, ToAgent};
+use tokio_util::sync::CancellationToken;
+
+use super::Agents;
+use crate::clock;
+use crate::view::State;
+
+/// Protocol versions below this know of no members.
+const KNOWN_SINCE: u32 = 4;
+
+/// The members, as the records say now.
+pub(super) fn of(state: &State) -> Members {
+    let managers = state.managers.values().map(|manager| manager.value.address.clone());
+    let now = clock::now();
+    let revoked = state.revoked.iter().filter(|(_, revoked)| revoked.value.until > now);
+    Members {
+        managers: managers.filter(|address| !address.is_empty()).take(MANAGERS_MAX).collect(),
+        revoked: revoked.map(|(serial, _)| serial.clone()).take(REVOKED_MAX).collect(),
+        roots_pem: None,
+        renew: false,
+    }
+}
+
+/// Until `stop`, tells agents of changes, and ends the sessions of nodes that were removed.
+pub(super) async fn follow(agents: Agents, stop: CancellationToken) {
+    let mut changes = agents.shared.view.changes();
+    let mut told = of(&agents.shared.view.read());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        let (now, gone) = {
+            let state = agents.shared.view.read();
+            let lines = agents.lines();
+            let is_gone = |node: &&Name| !state.enrolments.contains_key(&keys::node_enrolment(node));
+            let members = lines.values().filter(|line| line.is_member).map(|line| &line.node);
+            (of(&state), members.filter(is_gone).cloned().collect::<Vec<_>>())
+        };
+        for node in gone {
+            let line = agents.lines().get(&node).cloned();
+            if let Some(line) = line {
+                tracing::info!(%node, "the node was removed from the cluster; its session ends");
+                line.hang_up();
+            }
+        }
+        if now == told {
+            continue;
+        }
+        let lines: Vec<_> = agents.lines().values().cloned().collect();
+        for line in lines.iter().filter(|line| line.protocol >= KNOWN_SINCE) {
+            // One that takes no frames is told when it comes again.
+            line.offer(ToAgent::Members(now.clone()));
+        }
+        told = now;
+    }
+}
