@@ -43,6 +43,7 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   symphony dev
+  symphony dev --managers 3 --nodes 5
   symphony dev --data ./cloud --nodes 5 --pool-capacity 10GiB,100GiB --listen 127.0.0.1:0
 
 All is kept under the data folder. `ready http://ADDRESS` on stdout says that it serves and all agents are there; the
@@ -124,6 +125,9 @@ pub(crate) struct DevArgs {
     /// How many nodes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) nodes: u16,
+    /// How many managers: with this they share a three-member etcd, and everything is a process with an address of its own
+    #[arg(long, value_name = "N", conflicts_with_all = ["listen", "advertise"], value_parser = clap::value_parser!(u16).range(1..=5))]
+    pub(crate) managers: Option<u16>,
     #[command(flatten)]
     pub(crate) listen: Listen,
     /// What may be claimed in the pool of each node; begins again at the first [default: 20GiB,40GiB,80GiB]
@@ -184,6 +188,9 @@ pub(crate) struct ManagerArgs {
     pub(crate) listen: Listen,
     #[command(flatten)]
     pub(crate) etcd: EtcdArgs,
+    /// End when standard input ends: a manager that was started by a program ends with it
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_stdin: bool,
     /// The manager's name; at its first start [default: this server's, and something that tells two on it apart]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<Name>,

@@ -2,7 +2,7 @@
 
 mod agent;
 mod completion;
-mod dev;
+pub(crate) mod dev;
 mod manager;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@
 //! Never decides anything about the cloud: it writes files, starts processes and ends them.
 
 pub(crate) mod agent_log;
+pub(crate) mod cluster;
 pub(crate) mod fleet;
 pub(crate) mod machines;
 pub(crate) mod nodes;

@@ -1,5 +1,7 @@
 //! SIGTERM and SIGINT: the first asks for a clean end, the second ends at once.
 
+use std::io::Read as _;
+
 use symphony_cli::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -31,4 +33,23 @@ pub(crate) fn stop_token() -> Result<CancellationToken, Failure> {
         }
     });
     Ok(token)
+}
+
+/// Cancels a token when standard input ends: whoever started this process holds it open.
+///
+/// # Errors
+/// When no thread can be had.
+pub(crate) fn stop_with_stdin(stop: CancellationToken) -> Result<(), Failure> {
+    // A thread of its own: a read of standard input can't be given up, and must not hold the process back.
+    let wait = move || {
+        let mut buffer = [0; 256];
+        // What comes is of no interest, only its end.
+        while matches!(std::io::stdin().read(&mut buffer), Ok(count) if count > 0) {}
+        stop.cancel();
+    };
+    std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(wait)
+        .map(drop)
+        .map_err(|error| Failure::caused("could not watch standard input", &error))
 }

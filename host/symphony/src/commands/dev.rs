@@ -9,7 +9,8 @@ use symphony_cli::{Failure, Globals};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{DevArgs, EtcdArgs};
-use crate::dev::fleet::{Fleet, agent_program};
+use crate::dev::cluster::{Cluster, Layout};
+use crate::dev::fleet::{Fleet, Program, agent_program};
 use crate::dev::machines;
 use crate::dev::nodes::{self, Node};
 use crate::folder::Folder;
@@ -18,9 +19,6 @@ use crate::signals;
 
 /// How often to look for the agents' sessions at the start.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// An agent that dies so often before all are there will not come.
-const DEATHS_MAX: u32 = 5;
-
 /// Runs until it is told to end.
 pub(crate) async fn run(globals: &Globals, args: &DevArgs, verbose: u8) -> Result<(), Failure> {
     let stop = signals::stop_token()?;
@@ -29,6 +27,9 @@ pub(crate) async fn run(globals: &Globals, args: &DevArgs, verbose: u8) -> Resul
         Some(folder) => folder.clone(),
         None => default_folder()?,
     };
+    if let Some(managers) = args.managers {
+        return cluster(globals, args, verbose, &folder, managers, &program, &stop).await;
+    }
     let setup = Setup {
         listen: &args.listen,
         etcd: &EtcdArgs::default(),
@@ -40,6 +41,37 @@ pub(crate) async fn run(globals: &Globals, args: &DevArgs, verbose: u8) -> Resul
     let served = serve(globals, args, verbose, &manager, &program, &stop).await;
     manager.stop().await;
     served
+}
+
+/// As [`run`], with an etcd cluster and several managers, all of them processes of their own.
+async fn cluster(
+    globals: &Globals,
+    args: &DevArgs,
+    verbose: u8,
+    folder: &Path,
+    managers: u16,
+    program: &Path,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let folder = Folder::open(folder)?;
+    let layout = Layout::of(&folder, managers)?;
+    let cluster = Cluster::start(&layout, verbose > 0, globals.quiet)?;
+    let wanted = nodes::Wanted {
+        count: args.nodes,
+        capacities: &args.pool_capacity,
+        machines: !args.no_machines,
+        memory: args.node_memory,
+        addresses: Some(layout.node_addresses()),
+    };
+    let nodes = nodes::write(&folder.join("nodes"), &wanted)?;
+    let served = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        served = cluster.serve(globals, args, &nodes, program, verbose, stop) => served,
+    };
+    // The agents have ended; what they have left running, and then the managers and the store.
+    let ended = machines::down(program, &nodes, globals.quiet).await;
+    cluster.stop().await;
+    served.and(ended)
 }
 
 /// Everything between the manager's start and its end. The agents, and what they ran, are gone when this returns.
@@ -56,6 +88,7 @@ async fn serve(
         capacities: &args.pool_capacity,
         machines: !args.no_machines,
         memory: args.node_memory,
+        addresses: None,
     };
     let nodes = nodes::write(&manager.folder().join("nodes"), &wanted)?;
     for node in &nodes {
@@ -67,7 +100,8 @@ async fn serve(
             _ = writeln!(std::io::stderr(), "{lacking} (or --no-machines); all else runs");
         }
     }
-    let fleet = Fleet::start(&nodes, program, verbose > 0, globals.quiet)?;
+    let agents = nodes.iter().map(|node| Program::agent(node, program)).collect();
+    let fleet = Fleet::start(agents, verbose > 0, globals.quiet)?;
     // Both may be dropped at any time: nothing is under way in them.
     let came = tokio::select! {
         biased;
@@ -75,7 +109,7 @@ async fn serve(
         came = all_sessions(manager, &nodes, &fleet) => came.map(|()| true),
     };
     let mut served = match came {
-        Ok(true) => announce(globals, args, manager),
+        Ok(true) => announce(globals, args, manager.folder()).and_then(|()| manager.say_ready()),
         other => other.map(drop),
     };
     if served.is_ok() {
@@ -106,15 +140,7 @@ async fn all_sessions(manager: &Manager, nodes: &[Node], fleet: &Fleet) -> Resul
         control.is_some_and(|control| control.agents().data_url(&node.name).is_some())
     };
     while let Some(index) = nodes.iter().position(|node| !is_here(node)) {
-        for (index, node) in nodes.iter().enumerate() {
-            let (deaths, said) = fleet.deaths(index);
-            if deaths >= DEATHS_MAX {
-                let log = node.folder.join("agent.log");
-                return Err(Failure::new(format!("the agent of {} ended {deaths} times", node.name))
-                    .detail(said)
-                    .hint(format!("its log says why: {}", log.display())));
-            }
-        }
+        fleet.expect_alive()?;
         tracing::trace!(node = %nodes[index].name, "waits for its session");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -122,8 +148,8 @@ async fn all_sessions(manager: &Manager, nodes: &[Node], fleet: &Fleet) -> Resul
 }
 
 /// Makes the cloud the client's default, and says that it is there.
-fn announce(globals: &Globals, args: &DevArgs, manager: &Manager) -> Result<(), Failure> {
-    let file = manager.folder().join("client.toml");
+pub(crate) fn announce(globals: &Globals, args: &DevArgs, folder: &Folder) -> Result<(), Failure> {
+    let file = folder.join("client.toml");
     let found = if args.no_default_context {
         format!("the client finds it with SYMPHONY_CONFIG={}", file.display())
     } else {
@@ -137,13 +163,13 @@ fn announce(globals: &Globals, args: &DevArgs, manager: &Manager) -> Result<(), 
         }
     };
     if !globals.quiet {
-        let folder = manager.folder().path().display();
+        let folder = folder.path().display();
         _ = writeln!(
             std::io::stderr(),
             "all is kept in {folder}; {found}\ntry: symphony node list; end it with Ctrl-C"
         );
     }
-    manager.say_ready()
+    Ok(())
 }
 
 /// Writes the address and token of this cloud into the user's own context file; other contexts in it are kept.

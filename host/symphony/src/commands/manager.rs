@@ -13,6 +13,9 @@ pub(crate) async fn run(args: &ManagerArgs) -> Result<(), Failure> {
         return Err(Failure::usage("--config-dir is missing"));
     };
     let stop = signals::stop_token()?;
+    if args.exit_with_stdin {
+        signals::stop_with_stdin(stop.clone())?;
+    }
     let setup = Setup {
         listen: &args.listen,
         etcd: &args.etcd,

@@ -1,8 +1,10 @@
-//! The agents of `dev` as child processes: started, started again when they die, ended cleanly.
+//! The child processes of `dev`: started, started again when they die, ended cleanly.
 //!
-//! An agent's stdin is a pipe that this process holds open: when it closes (because we want it so, or because this
-//! process died) the agent ends by itself. So no agent outlives `dev`, not even after kill -9.
+//! A child's stdin is a pipe that this process holds open: when it closes (because we want it so, or because this
+//! process died) an agent or a manager ends by itself. Others are signalled, and are told by the kernel when this process
+//! dies. So no child outlives `dev`, not even after kill -9.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use symphony_cli::Failure;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -18,14 +21,44 @@ use tokio_util::sync::CancellationToken;
 use super::agent_log::AgentLog;
 use super::nodes::Node;
 
+/// A process that is to run as long as `dev` does.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    /// What it is called in messages.
+    pub(crate) name: String,
+    /// The program.
+    pub(crate) path: PathBuf,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+    /// Where what it says is kept.
+    pub(crate) log: PathBuf,
+    /// Whether it has to be told to end; else it ends with its stdin.
+    pub(crate) by_signal: bool,
+}
+
+impl Program {
+    /// A node's agent.
+    pub(crate) fn agent(node: &Node, path: &Path) -> Self {
+        Self {
+            name: format!("the agent of {}", node.name),
+            path: path.to_owned(),
+            arguments: vec!["--config-dir".into(), node.folder.clone().into(), "--exit-with-stdin".into()],
+            log: node.folder.join("agent.log"),
+            by_signal: false,
+        }
+    }
+}
+
 /// The pause before an agent is started again: doubled each time from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 /// An agent that lived so long is taken for healthy: the next pause is the shortest again.
 const HEALTHY: Duration = Duration::from_secs(30);
-/// How long an agent has to end after its stdin was closed.
+/// A child that dies so often at the start will not come.
+const DEATHS_MAX: u32 = 5;
+/// How long a child has to end after its stdin was closed.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The running agents.
+/// The running children.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     members: Vec<Arc<Member>>,
@@ -35,8 +68,7 @@ pub(crate) struct Fleet {
 
 #[derive(Debug)]
 struct Member {
-    node: Node,
-    program: PathBuf,
+    program: Program,
     log: AgentLog,
     quiet: bool,
     deaths: AtomicU32,
@@ -60,38 +92,45 @@ pub(crate) fn agent_program() -> Result<PathBuf, Failure> {
 }
 
 impl Fleet {
-    /// Starts the agents; their lines are shown on stderr too when `show`.
+    /// Starts the children; their lines are shown on stderr too when `show`.
     ///
     /// # Errors
     /// When a log can't be opened.
-    pub(crate) fn start(nodes: &[Node], program: &Path, show: bool, quiet: bool) -> Result<Self, Failure> {
+    pub(crate) fn start(programs: Vec<Program>, show: bool, quiet: bool) -> Result<Self, Failure> {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let mut members = Vec::new();
-        for node in nodes {
-            let path = node.folder.join("agent.log");
-            let log = AgentLog::open(&path, show.then(|| format!("{}: ", node.name)))
-                .map_err(|error| Failure::caused(format!("could not open {}", path.display()), &error))?;
-            let member = Member {
-                node: node.clone(),
-                program: program.to_owned(),
+        for program in programs {
+            let log = AgentLog::open(&program.log, show.then(|| format!("{}: ", program.name)))
+                .map_err(|error| Failure::caused(format!("could not open {}", program.log.display()), &error))?;
+            let member = Arc::new(Member {
+                program,
                 log,
                 quiet,
                 deaths: AtomicU32::new(0),
-            };
-            let member = Arc::new(member);
+            });
             members.push(Arc::clone(&member));
             tasks.spawn(member.keep_running(stop.clone()));
         }
         Ok(Self { members, tasks, stop })
     }
 
-    /// How often the agent of a node has died, and the last line it wrote.
-    pub(crate) fn deaths(&self, index: usize) -> (u32, String) {
-        let member = &self.members[index];
-        (member.deaths.load(Ordering::Relaxed), member.log.last())
+    /// That none of the children has died so often that it will not come.
+    ///
+    /// # Errors
+    /// Which one, and its last words.
+    pub(crate) fn expect_alive(&self) -> Result<(), Failure> {
+        for member in &self.members {
+            let deaths = member.deaths.load(Ordering::Relaxed);
+            if deaths >= DEATHS_MAX {
+                return Err(Failure::new(format!("{} ended {deaths} times", member.program.name))
+                    .detail(member.log.last())
+                    .hint(format!("its log says why: {}", member.program.log.display())));
+            }
+        }
+        Ok(())
     }
 
-    /// Ends all agents, all at once; returns when each is gone.
+    /// Ends all children, all at once; returns when each is gone.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
@@ -113,6 +152,9 @@ impl Member {
                         biased;
                         () = stop.cancelled() => {
                             drop(stdin);
+                            if self.program.by_signal {
+                                terminate(&child);
+                            }
                             return end(child).await;
                         }
                         status = child.wait() => format!("ended ({})", shown(status)),
@@ -134,10 +176,8 @@ impl Member {
     }
 
     fn start(&self) -> std::io::Result<Child> {
-        let mut child = Command::new(&self.program)
-            .arg("--config-dir")
-            .arg(&self.node.folder)
-            .arg("--exit-with-stdin")
+        let mut child = Command::new(&self.program.path)
+            .args(&self.program.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -158,7 +198,7 @@ impl Member {
         if self.quiet {
             return;
         }
-        let (name, log) = (&self.node.name, self.node.folder.join("agent.log"));
+        let (name, log) = (&self.program.name, &self.program.log);
         let last = self.log.last();
         let said = if last.is_empty() {
             String::new()
@@ -167,13 +207,21 @@ impl Member {
         };
         _ = writeln!(
             std::io::stderr(),
-            "the agent of {name} {how}; starting it again in {pause:?}{said} (all of it: {})",
+            "{name} {how}; starting it again in {pause:?}{said} (all of it: {})",
             log.display()
         );
     }
 }
 
-/// Waits for an agent whose stdin was closed, and kills it when it does not listen.
+fn terminate(child: &Child) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(pid) = pid {
+        // It may have ended by itself.
+        _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// Waits for a child that was told to end, and kills it when it does not listen.
 async fn end(mut child: Child) {
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
         _ = child.kill().await;
@@ -220,10 +268,10 @@ mod tests {
     async fn an_agent_that_dies_is_started_again() {
         let home = tempfile::tempdir().unwrap();
         let program = program(home.path(), "echo \"here $2\"; exit 3");
-        let fleet = Fleet::start(&[node(home.path())], &program, false, true).unwrap();
+        let fleet = Fleet::start(vec![Program::agent(&node(home.path()), &program)], false, true).unwrap();
         let lines = lines(home.path(), 2).await;
         assert_eq!(lines[0], format!("here {}", home.path().display()));
-        assert!(fleet.deaths(0).0 >= 1);
+        assert!(fleet.members[0].deaths.load(Ordering::Relaxed) >= 1);
         fleet.stop().await;
     }
 
@@ -231,7 +279,7 @@ mod tests {
     async fn agents_end_when_their_stdin_closes() {
         let home = tempfile::tempdir().unwrap();
         let program = program(home.path(), "echo up >&2; cat; echo down >&2");
-        let fleet = Fleet::start(&[node(home.path())], &program, false, true).unwrap();
+        let fleet = Fleet::start(vec![Program::agent(&node(home.path()), &program)], false, true).unwrap();
         lines(home.path(), 1).await;
         fleet.stop().await;
         assert_eq!(lines(home.path(), 2).await, ["up", "down"]);

@@ -76,6 +76,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) machines: bool,
     /// Memory that machines may claim on each; when not told, all share the server's.
     pub(crate) memory: Option<Bytes>,
+    /// The first three numbers of their own addresses, `127.9.2`; all are on 127.0.0.1 when not given.
+    pub(crate) addresses: Option<[u8; 3]>,
 }
 
 /// Writes the folders of nodes below `root`. A node that is there already keeps its configuration (somebody may have changed
@@ -145,7 +147,10 @@ fn config(index: usize, name: &Name, wanted: &Wanted<'_>) -> Result<AgentConfig,
     let Bytes(capacity) = capacities[index % capacities.len()];
     Ok(AgentConfig {
         name: Some(name.clone()),
-        listen: "127.0.0.1:0".to_owned(),
+        listen: match wanted.addresses {
+            Some([a, b, c]) => format!("{a}.{b}.{c}.{}:15761", index + 1),
+            None => "127.0.0.1:0".to_owned(),
+        },
         roles,
         labels: Labels::parse([format!("zone={}", ZONES[index % ZONES.len()]).as_str()])
             .map_err(|error| bad(&error))?,
@@ -206,6 +211,7 @@ mod tests {
         capacities: &[],
         machines: false,
         memory: None,
+        addresses: None,
     };
 
     fn read(node: &Node) -> AgentConfig {
