@@ -16,6 +16,10 @@ mod fault;
 mod feed;
 mod follow;
 mod options;
+#[cfg(not(feature = "conformance"))]
+mod order;
+#[cfg(feature = "conformance")]
+pub mod order;
 mod version;
 mod watch;
 mod wire;
@@ -267,12 +271,12 @@ impl Store for Etcd {
     }
 
     async fn status(&self) -> Result<Status> {
-        let revision = self.cluster.head().await?;
-        let compact_revision = self.cluster.compact_revision().await?;
-        let status = self
+        let size = self
             .cluster
             .read(|client| async move { client.maintenance_client().status().await });
-        let status = status.await.map_err(Fault::into_error)?;
+        let size = async { size.await.map_err(Fault::into_error) };
+        let (revision, compact_revision, status) =
+            tokio::try_join!(self.cluster.head(), self.cluster.compact_revision(), size)?;
         Ok(Status {
             revision,
             compact_revision,
