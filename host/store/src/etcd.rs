@@ -154,6 +154,9 @@ impl Store for Etcd {
 
     async fn range(&self, range: Range) -> Result<RangeResult> {
         range.keys.check()?;
+        if range.at == Some(Revision::NONE) && self.cluster.compact_revision().await? > Revision::NONE {
+            return Err(self.cluster.compacted(Revision::NONE).await);
+        }
         match self.cluster.range(&range).await {
             Ok(answer) => wire::range_result(&range, answer),
             Err(fault) => Err(self.at_error(fault, range.at.unwrap_or(Revision::NONE)).await),
@@ -257,6 +260,9 @@ impl Store for Etcd {
     }
 
     async fn compact(&self, revision: Revision) -> Result<()> {
+        if revision == Revision::NONE {
+            return Err(self.cluster.compacted(revision).await);
+        }
         let compacted = self.cluster.write(|client| {
             let revision = wire::signed(revision.0);
             async move { client.kv_client().compact(revision, None).await }

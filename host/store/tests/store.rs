@@ -15,6 +15,8 @@ mod etcd;
 mod etcd_apart;
 #[path = "store/etcd_order.rs"]
 mod etcd_order;
+#[path = "store/etcd_random.rs"]
+mod etcd_random;
 #[path = "store/etcd_story.rs"]
 mod etcd_story;
 #[path = "store/etcd_three.rs"]
