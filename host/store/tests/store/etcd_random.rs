@@ -4,7 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use symphony_store::conformance::members::{self, on_loopback};
 use symphony_store::{
-    Compare, Error, Etcd, EtcdOptions, Event, KeyValue, LeaseId, Op, OpResult, Range, Result, Store as _, Target, Txn,
+    Compare, Error, Etcd, EtcdOptions, Event, KeyValue, LeaseId, Op, OpResult, Range, Result, Revision, Store as _,
+    Target, Txn,
 };
 
 use crate::model::Model;
@@ -36,6 +37,8 @@ async fn run(actions: Vec<Action>, small: bool) {
     let mut leases = Leases(Vec::new());
     for action in actions {
         match &action {
+            // Nothing is there to forget, and etcd does not say afterwards that it was told to.
+            Action::Compact(Revision(1)) => continue,
             Action::Txn(txn) => {
                 let done = store.txn(leases.txn(txn)).await.map(|mut done| {
                     for result in &mut done.results {
