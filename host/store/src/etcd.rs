@@ -95,12 +95,12 @@ impl Etcd {
         });
         let mut first = None;
         for lease in leases {
-            if let Err(error) = self.time_to_live(lease).await {
+            if let Err(error @ Error::LeaseNotFound { .. }) = self.time_to_live(lease).await {
                 return error;
             }
             first = first.or(Some(lease));
         }
-        // They all exist by now, or there is none: whichever it was, it is not known any more.
+        // It can't be found out any more which one it was.
         Error::LeaseNotFound {
             lease: first.unwrap_or(LeaseId(0)),
         }

@@ -71,9 +71,9 @@ impl Endpoint {
             });
         }
         let client = Client::connect([&self.name], Some(self.connect.clone())).await;
-        let client = client.map_err(|error| not_done(Fault::of(&self.name, error)))?;
+        let client = client.map_err(|error| Fault::of(&self.name, error).harmless())?;
         let status = client.maintenance_client().status().await;
-        let status = status.map_err(|error| not_done(Fault::of(&self.name, error)))?;
+        let status = status.map_err(|error| Fault::of(&self.name, error).harmless())?;
         self.check(status.header().map_or(0, etcd_client::ResponseHeader::cluster_id))
             .map_err(Fault::Refused)?;
         self.warned
@@ -108,13 +108,5 @@ impl Endpoint {
             });
         }
         Ok(())
-    }
-}
-
-/// What fails before a call is sent did nothing.
-fn not_done(fault: Fault) -> Fault {
-    match fault {
-        Fault::Unknown(cause) => Fault::NotDone(cause),
-        fault => fault,
     }
 }
