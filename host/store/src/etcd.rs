@@ -16,6 +16,10 @@ mod fault;
 mod feed;
 mod follow;
 mod options;
+#[cfg(not(feature = "conformance"))]
+mod order;
+#[cfg(feature = "conformance")]
+pub mod order;
 mod version;
 mod watch;
 mod wire;
@@ -91,12 +95,12 @@ impl Etcd {
         });
         let mut first = None;
         for lease in leases {
-            if let Err(error) = self.time_to_live(lease).await {
+            if let Err(error @ Error::LeaseNotFound { .. }) = self.time_to_live(lease).await {
                 return error;
             }
             first = first.or(Some(lease));
         }
-        // They all exist by now, or there is none: whichever it was, it is not known any more.
+        // It can't be found out any more which one it was.
         Error::LeaseNotFound {
             lease: first.unwrap_or(LeaseId(0)),
         }
@@ -150,6 +154,9 @@ impl Store for Etcd {
 
     async fn range(&self, range: Range) -> Result<RangeResult> {
         range.keys.check()?;
+        if range.at == Some(Revision::NONE) && self.cluster.compact_revision().await? > Revision::NONE {
+            return Err(self.cluster.compacted(Revision::NONE).await);
+        }
         match self.cluster.range(&range).await {
             Ok(answer) => wire::range_result(&range, answer),
             Err(fault) => Err(self.at_error(fault, range.at.unwrap_or(Revision::NONE)).await),
@@ -253,6 +260,9 @@ impl Store for Etcd {
     }
 
     async fn compact(&self, revision: Revision) -> Result<()> {
+        if revision == Revision::NONE {
+            return Err(self.cluster.compacted(revision).await);
+        }
         let compacted = self.cluster.write(|client| {
             let revision = wire::signed(revision.0);
             async move { client.kv_client().compact(revision, None).await }
@@ -267,12 +277,12 @@ impl Store for Etcd {
     }
 
     async fn status(&self) -> Result<Status> {
-        let revision = self.cluster.head().await?;
-        let compact_revision = self.cluster.compact_revision().await?;
-        let status = self
+        let size = self
             .cluster
             .read(|client| async move { client.maintenance_client().status().await });
-        let status = status.await.map_err(Fault::into_error)?;
+        let size = async { size.await.map_err(Fault::into_error) };
+        let (revision, compact_revision, status) =
+            tokio::try_join!(self.cluster.head(), self.cluster.compact_revision(), size)?;
         Ok(Status {
             revision,
             compact_revision,

@@ -13,6 +13,10 @@ mod disk;
 mod etcd;
 #[path = "store/etcd_apart.rs"]
 mod etcd_apart;
+#[path = "store/etcd_order.rs"]
+mod etcd_order;
+#[path = "store/etcd_random.rs"]
+mod etcd_random;
 #[path = "store/etcd_story.rs"]
 mod etcd_story;
 #[path = "store/etcd_three.rs"]

@@ -125,7 +125,7 @@ impl Cluster {
         F: Fn(Client) -> Fut,
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
-        self.call(Kind::Read, call).await
+        self.call(Kind::Read, call).await.map_err(Fault::harmless)
     }
 
     /// Does what must not be done twice.

@@ -1,7 +1,7 @@
 //! One member of the cluster: its connection, made when it is first needed and made anew after a silence, and the proof
 //! that it belongs to the cluster before anything is asked of it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use tokio::sync::Mutex;
@@ -27,6 +27,8 @@ pub(super) struct Endpoint {
     /// The cluster's id, shared by all endpoints: the first one that answers sets it.
     cluster: Arc<OnceLock<u64>>,
     line: Mutex<(u64, Option<Client>)>,
+    /// Whether its version was looked at.
+    warned: Once,
 }
 
 impl Endpoint {
@@ -55,6 +57,7 @@ impl Endpoint {
             connect,
             cluster,
             line: Mutex::new((0, None)),
+            warned: Once::new(),
         }
     }
 
@@ -68,12 +71,13 @@ impl Endpoint {
             });
         }
         let client = Client::connect([&self.name], Some(self.connect.clone())).await;
-        let client = client.map_err(|error| not_done(Fault::of(&self.name, error)))?;
+        let client = client.map_err(|error| Fault::of(&self.name, error).harmless())?;
         let status = client.maintenance_client().status().await;
-        let status = status.map_err(|error| not_done(Fault::of(&self.name, error)))?;
+        let status = status.map_err(|error| Fault::of(&self.name, error).harmless())?;
         self.check(status.header().map_or(0, etcd_client::ResponseHeader::cluster_id))
             .map_err(Fault::Refused)?;
-        version::warn_if_old(&self.name, status.version());
+        self.warned
+            .call_once(|| version::warn_if_old(&self.name, status.version()));
         for error in status.errors() {
             tracing::warn!(endpoint = %self.name, %error, "the etcd member reports an error");
         }
@@ -104,13 +108,5 @@ impl Endpoint {
             });
         }
         Ok(())
-    }
-}
-
-/// What fails before a call is sent did nothing.
-fn not_done(fault: Fault) -> Fault {
-    match fault {
-        Fault::Unknown(cause) => Fault::NotDone(cause),
-        fault => fault,
     }
 }

@@ -111,6 +111,14 @@ impl Fault {
         Self::NotDone(Arc::new(said_so(endpoint, reason)))
     }
 
+    /// The same, of what changes nothing whether it was done or not.
+    pub(super) fn harmless(self) -> Self {
+        match self {
+            Self::Unknown(cause) => Self::NotDone(cause),
+            fault => fault,
+        }
+    }
+
     /// What the caller is told, when the call has nothing to do with revisions and leases.
     pub(super) fn into_error(self) -> Error {
         match self {

@@ -5,7 +5,6 @@
 //! revision earlier than it needs: so etcd finds out itself when that one was compacted, and a deletion that went with
 //! the compaction is never left out silently.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,26 +14,21 @@ use tokio::time::{sleep, timeout};
 
 use crate::etcd::cluster::Cluster;
 use crate::etcd::fault::{Fault, chain};
+use crate::etcd::order::Order;
 use crate::etcd::wire;
 use crate::{Error, Event, Key, Result, Revision, WatchBatch};
 
 /// Bytes of one message: etcd cuts what is longer than its largest request, which may be set higher than the default.
 const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Between two tries to connect, at first and at most.
+/// Between two connections of which the first brought nothing: at least and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 pub(super) struct Follow {
     cluster: Arc<Cluster>,
     prev_kv: bool,
-    /// The first revision that was not given yet.
-    next: u64,
+    order: Order,
     open: Option<Open>,
-    /// What is given next: complete revisions.
-    ready: VecDeque<WatchBatch>,
-    /// The changes of a revision of which more are to come.
-    part: Option<WatchBatch>,
-    /// The revision that was missing, the last time one was.
-    missed: Option<u64>,
+    /// How long to wait before the next connection: none, when the last one brought something.
     pause: Duration,
 }
 
@@ -49,18 +43,15 @@ impl Follow {
         Self {
             cluster,
             prev_kv,
-            next: next.max(2),
+            order: Order::new(next.max(2)),
             open: None,
-            ready: VecDeque::new(),
-            part: None,
-            missed: None,
-            pause: PAUSE.0,
+            pause: Duration::ZERO,
         }
     }
 
-    /// The first revision that was not given yet.
+    /// The first revision that did not come yet.
     pub(super) fn next_revision(&self) -> u64 {
-        self.ready.front().map_or(self.next, |batch| batch.revision.0)
+        self.order.next_revision()
     }
 
     /// The next revision, with all its changes. Waits as long as it takes, through lost connections. Safe to cancel.
@@ -68,7 +59,7 @@ impl Follow {
     /// Errors: `Compacted`, and what the cluster refuses for good.
     pub(super) async fn next(&mut self) -> Result<WatchBatch> {
         loop {
-            if let Some(batch) = self.ready.pop_front() {
+            if let Some(batch) = self.order.pop() {
                 return Ok(batch);
             }
             let Some(open) = &mut self.open else {
@@ -99,13 +90,16 @@ impl Follow {
 
     fn lost(&mut self, turn: usize, why: &str) {
         let endpoint = &self.cluster.endpoint(turn).name;
-        tracing::warn!(%endpoint, why, next = self.next, "the watch of etcd is interrupted and goes on elsewhere");
+        let next = self.order.next_revision();
+        tracing::warn!(%endpoint, why, next, "the watch of etcd is interrupted and goes on elsewhere");
         self.cluster.not_good(turn);
         self.open = None;
-        self.part = None;
+        self.order.interrupt();
     }
 
     async fn connect(&mut self) -> Result<()> {
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
         let turn = self.cluster.good();
         let fault = match self.open_at(turn).await {
             Ok(stream) => {
@@ -119,8 +113,6 @@ impl Follow {
             error => tracing::debug!(error = %chain(&error), "etcd can't be watched for now"),
         }
         self.cluster.not_good(turn);
-        sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(PAUSE.1);
         Ok(())
     }
 
@@ -128,7 +120,7 @@ impl Follow {
         let line = self.cluster.line(turn).await?;
         let mut options = WatchOptions::new()
             .with_all_keys()
-            .with_start_revision(wire::signed(self.next - 1))
+            .with_start_revision(wire::signed(self.order.next_revision() - 1))
             .with_fragment();
         if self.prev_kv {
             options = options.with_prev_key();
@@ -159,7 +151,7 @@ impl Follow {
         }
         if answer.compact_revision > 0 {
             return Err(Error::Compacted {
-                requested: Revision(self.next),
+                requested: Revision(self.order.next_revision()),
                 compact_revision: Revision(wire::unsigned(answer.compact_revision)),
             });
         }
@@ -171,53 +163,14 @@ impl Follow {
             }
             return Ok(());
         }
-        self.pause = PAUSE.0;
-        for event in answer.events {
-            let Some(event) = wire_event(event) else { continue };
-            if !self.add(event)? {
-                self.lost(turn, "a revision is missing");
-                return Ok(());
-            }
-        }
-        if !answer.fragment {
-            self.complete();
+        let before = self.order.next_revision();
+        let events = answer.events.into_iter().filter_map(wire_event);
+        if !self.order.take(events, answer.fragment)? {
+            self.lost(turn, "a revision is missing");
+        } else if self.order.next_revision() > before {
+            self.pause = Duration::ZERO;
         }
         Ok(())
-    }
-
-    /// Adds a change; false when one before it is missing.
-    fn add(&mut self, event: Event) -> Result<bool> {
-        let revision = event.revision();
-        if revision.0 < self.next {
-            return Ok(true);
-        }
-        if self.part.as_ref().is_some_and(|part| part.revision != revision) {
-            self.complete();
-        }
-        if revision.0 != self.next {
-            if self.missed == Some(self.next) {
-                return Err(Error::Compacted {
-                    requested: Revision(self.next),
-                    compact_revision: revision,
-                });
-            }
-            self.missed = Some(self.next);
-            return Ok(false);
-        }
-        let part = self.part.get_or_insert_with(|| WatchBatch {
-            revision,
-            events: Vec::new(),
-        });
-        part.events.push(event);
-        Ok(true)
-    }
-
-    fn complete(&mut self) {
-        if let Some(part) = self.part.take() {
-            self.next = part.revision.0 + 1;
-            self.missed = None;
-            self.ready.push_back(part);
-        }
     }
 }
 

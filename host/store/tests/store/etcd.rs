@@ -1,7 +1,9 @@
 //! The store in a real etcd of one member: what it refuses, what it asks for, and when its room or history is gone.
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +57,38 @@ fn old_versions_are_known() {
     for good in ["3.5.28", "3.5.30", "3.6.9", "3.6.10+git", "3.7.0", "4.0.0", "", "main"] {
         assert!(!is_old_version(good), "{good}");
     }
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_old_member_is_warned_of_once() {
+    let Some(lab) = Lab::start(|_| {}).await else { return };
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let store = lab.connect().await;
+    store.put("a", "").await.unwrap();
+    drop(guard);
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let version = etcdctl(&[], &lab.endpoint(), &["endpoint", "status"]);
+    let version = version.split(", ").nth(2).unwrap().to_owned();
+    let warned = said.matches("is older than").count();
+    assert_eq!(warned, usize::from(is_old_version(&version)), "{version}: {said}");
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ impl Story {
             assert_eq!(seen.get(name), kv.map(|kv| &kv.mod_revision), "{name} in the watch");
         }
         let counts = [End::Not, End::Unknown].map(|wanted| ends.values().filter(|end| **end == wanted).count());
-        println!("{} writes, {} refused, {} unknown", ends.len(), counts[0], counts[1]);
+        eprintln!("{} writes, {} refused, {} unknown", ends.len(), counts[0], counts[1]);
     }
 }
 

@@ -27,11 +27,11 @@ async fn each_member_is_killed_and_restarted() {
     };
     let story = Story::begin(options(&members)).await;
     story.goes_on().await;
-    for index in 0..members.len() {
-        members[index].kill();
+    for member in &mut members {
+        member.kill();
         story.goes_on().await;
-        members[index].restart();
-        members[index].healthy().await;
+        member.restart();
+        member.healthy().await;
         story.goes_on().await;
     }
     story.end().await;

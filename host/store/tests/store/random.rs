@@ -6,17 +6,16 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use symphony_store::{
-    Compare, CompareOp, Embedded, Key, Keys, LeaseId, Op, Options, Range, Result, Revision, Store as _, Target, Txn,
-    Watch, WatchBatch,
+    Compare, CompareOp, Key, Keys, LeaseId, Op, Options, Range, Result, Revision, Store, Target, Txn, Watch, WatchBatch,
 };
 
 use crate::fixture::Fixture;
 use crate::model::Model;
 
-const TTL: Duration = Duration::from_secs(60);
+pub(crate) const TTL: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
-enum Action {
+pub(crate) enum Action {
     Txn(Txn),
     Range(Range),
     Get(Key, Option<Revision>),
@@ -111,7 +110,7 @@ fn txn() -> impl Strategy<Value = Txn> {
     })
 }
 
-fn action() -> impl Strategy<Value = Action> {
+pub(crate) fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         20 => txn().prop_map(Action::Txn),
         // Two operations that agree are rare when drawn together; alone they always do.
@@ -190,7 +189,7 @@ async fn run(actions: Vec<Action>, small: bool) {
 }
 
 /// What a watch sees until it has caught up.
-async fn watched(store: &Embedded, keys: &Keys, from: Revision, now: u64) -> Result<Vec<WatchBatch>> {
+pub(crate) async fn watched(store: &dyn Store, keys: &Keys, from: Revision, now: u64) -> Result<Vec<WatchBatch>> {
     let mut watch = store.watch(Watch::new(keys.clone(), from).with_prev_kv()).await?;
     let mut batches = Vec::new();
     if from.0 > now + 1 {
@@ -206,7 +205,7 @@ async fn watched(store: &Embedded, keys: &Keys, from: Revision, now: u64) -> Res
     }
 }
 
-fn same<T: std::fmt::Debug>(action: &dyn std::fmt::Debug, store: Result<T>, model: Result<T>) {
+pub(crate) fn same<T: std::fmt::Debug>(action: &dyn std::fmt::Debug, store: Result<T>, model: Result<T>) {
     // Errors have causes, which cannot be compared, but all of these can be shown.
     assert_eq!(format!("{store:#?}"), format!("{model:#?}"), "{action:?}");
 }
