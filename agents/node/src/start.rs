@@ -112,7 +112,8 @@ async fn serve(cli: &Cli, folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
 
 /// From outside of a cluster to the end.
 async fn live(config: Config, membership: &Membership, end: &CancellationToken) -> Result<(), Box<dyn Error>> {
-    let joining = tokio::spawn({
+    let joins_first = membership.tls().is_none() && config.agent.join.is_some();
+    let mut joining = tokio::spawn({
         let (membership, end) = (membership.clone(), end.clone());
         let (roles, join) = (config.agent.roles.clone(), config.agent.join.clone());
         async move { membership.join(&roles, &join.unwrap_or_default(), &end).await }
@@ -126,6 +127,15 @@ async fn live(config: Config, membership: &Membership, end: &CancellationToken) 
             membership.name()
         );
         writeln!(io::stdout(), "waiting {} {}", membership.name(), socket.display())?;
+    }
+    let mut has_joined = false;
+    if joins_first {
+        // For all its roles at once, before it is seen: a node does not come piece by piece.
+        tokio::select! {
+            () = end.cancelled() => return Ok(()),
+            joined = &mut joining => joined?,
+        }
+        has_joined = true;
     }
     let tls = tokio::select! {
         () = end.cancelled() => return Ok(()),
@@ -154,7 +164,9 @@ async fn live(config: Config, membership: &Membership, end: &CancellationToken) 
     };
     end.cancel();
     running.await?;
-    joining.await?;
+    if !has_joined {
+        joining.await?;
+    }
     Ok(failed?)
 }
 

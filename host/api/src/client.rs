@@ -26,6 +26,8 @@ use symphony_core::token::TokenText;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one of several addresses may take to be reached, before the next is tried.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long an idle connection is kept: less than servers do, so that none is used that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take that is neither an upload nor a watch.
@@ -34,7 +36,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the manager is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `http://HOST:PORT`.
+    /// `http://HOST:PORT` or `https://HOST:PORT`; several with commas: the first of them that can be reached is taken.
     Http(String),
     /// Its control socket.
     Socket(PathBuf),
@@ -71,7 +73,8 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         let (builder, base) = match endpoint {
-            Endpoint::Http(address) => {
+            Endpoint::Http(addresses) => {
+                let address = &reachable(addresses)?;
                 let url = parse_address(address)?;
                 let builder = match (url.scheme(), pinned(token)) {
                     ("https", Some(authority)) => {
@@ -127,6 +130,23 @@ fn own_socket(path: &Path) -> Result<(), ClientError> {
         return Err(ClientError::ForeignSocket(path.to_owned()));
     }
     Ok(())
+}
+
+/// The first of several addresses that takes connections; the first of all when none does, or when there is but one.
+fn reachable(addresses: &str) -> Result<String, ClientError> {
+    let all: Vec<&str> = addresses.split(',').map(str::trim).filter(|address| !address.is_empty()).collect();
+    let (Some(first), more) = (all.first(), all.len() > 1) else {
+        return Err(ClientError::Address(addresses.to_owned()));
+    };
+    for address in all.iter().filter(|_| more) {
+        let url = parse_address(address)?;
+        let sockets = url.socket_addrs(|| None).unwrap_or_default();
+        let takes = |socket: &std::net::SocketAddr| std::net::TcpStream::connect_timeout(socket, PROBE_TIMEOUT).is_ok();
+        if sockets.iter().any(takes) {
+            return Ok((*address).to_owned());
+        }
+    }
+    Ok((*first).to_owned())
 }
 
 /// The digest of the authority that a token names: who answers must have a certificate of it.

@@ -55,7 +55,10 @@ async fn cluster(
 ) -> Result<(), Failure> {
     let folder = Folder::open(folder)?;
     let layout = Layout::of(&folder, managers)?;
-    let cluster = Cluster::start(&layout, verbose > 0, globals.quiet)?;
+    let cluster = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        cluster = Cluster::start(&layout, verbose > 0, globals.quiet) => cluster?,
+    };
     let wanted = nodes::Wanted {
         count: args.nodes,
         capacities: &args.pool_capacity,

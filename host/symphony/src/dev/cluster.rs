@@ -89,7 +89,10 @@ impl<'a> Layout<'a> {
 
     fn etcd(&self) -> Result<Vec<Member>, Failure> {
         let folder = self.folder.join("etcd");
-        let tls = etcd_certificates(&folder, &(1..=ETCD_MEMBERS).map(|n| self.etcd_host(n)).collect::<Vec<_>>())?;
+        // Whatever it connects to here, it comes from 127.0.0.1; and members look at that, too.
+        let hosts = (1..=ETCD_MEMBERS).map(|number| self.etcd_host(number));
+        let hosts: Vec<String> = hosts.chain(["127.0.0.1".to_owned()]).collect();
+        let tls = etcd_certificates(&folder, &hosts)?;
         let addresses: Vec<_> = (1..=ETCD_MEMBERS)
             .map(|number| (self.address(3, number, 2379), self.address(3, number, 2380)))
             .collect();
@@ -140,17 +143,16 @@ fn etcd_certificates(folder: &Path, hosts: &[String]) -> Result<MemberTls, Failu
 /// The running store and managers.
 pub(crate) struct Cluster<'a> {
     layout: &'a Layout<'a>,
-    etcd: Vec<Member>,
     store: Fleet,
     managers: Fleet,
 }
 
 impl<'a> Cluster<'a> {
-    /// Starts the store and the managers.
+    /// Starts the store, and then the managers.
     ///
     /// # Errors
-    /// Files can't be written, programs are missing.
-    pub(crate) fn start(layout: &'a Layout<'a>, show: bool, quiet: bool) -> Result<Self, Failure> {
+    /// Files can't be written, programs are missing, the store does not begin.
+    pub(crate) async fn start(layout: &'a Layout<'a>, show: bool, quiet: bool) -> Result<Self, Failure> {
         let etcd = layout.etcd()?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::caused("could not find this program's own path", &error))?;
@@ -159,11 +161,15 @@ impl<'a> Cluster<'a> {
             managers.push(manager(layout, number, &etcd, &program)?);
         }
         let store = etcd.iter().map(etcd_program).collect::<Result<_, _>>()?;
+        let store = Fleet::start(store, show, quiet)?;
+        if let Err(failure) = begun(&store, &etcd).await {
+            store.stop().await;
+            return Err(failure);
+        }
         Ok(Self {
-            store: Fleet::start(store, show, quiet)?,
+            store,
             managers: Fleet::start(managers, show, quiet)?,
             layout,
-            etcd,
         })
     }
 
@@ -182,12 +188,6 @@ impl<'a> Cluster<'a> {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let since = clock::now();
-        for member in &self.etcd {
-            member.healthy(PATIENCE).await.map_err(|error| {
-                Failure::caused(format!("the store {} did not begin", member.name), &error)
-                    .hint(format!("its log says why: {}", member.data_dir.with_extension("log").display()))
-            })?;
-        }
         for number in 1..=self.layout.managers {
             self.initialise(number).await?;
         }
@@ -300,6 +300,20 @@ impl<'a> Cluster<'a> {
         }
         Ok(())
     }
+}
+
+/// Waits until all members of the store serve.
+async fn begun(store: &Fleet, etcd: &[Member]) -> Result<(), Failure> {
+    for member in etcd {
+        let failed = match member.healthy(PATIENCE).await {
+            Ok(()) => continue,
+            Err(error) => Failure::caused(format!("the store {} did not begin", member.name), &error)
+                .hint(format!("its log says why: {}", member.data_dir.with_extension("log").display())),
+        };
+        store.expect_alive()?;
+        return Err(failed);
+    }
+    Ok(())
 }
 
 fn say_ready(address: &str) -> Result<(), Failure> {
