@@ -283,14 +283,16 @@ impl<'a> Cluster<'a> {
     /// Returns when every node is ready since this start.
     async fn all_sessions(&self, nodes: &[Node], fleet: &Fleet, since: Timestamp) -> Result<(), Failure> {
         let mut missing: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let unusable = |error: &dyn std::error::Error| Failure::caused("could not use the client's file", error);
+        let file = ClientConfig::load(&self.layout.folder.join("client.toml")).map_err(|error| unusable(&error))?;
+        let context = file.context(None).map_err(|error| unusable(&error))?;
+        let client = Client::new(&Endpoint::Http(context.address), context.token.as_deref(), DEFAULT_PROJECT)
+            .map_err(|error| unusable(&error))?;
         while !missing.is_empty() {
             fleet.expect_alive()?;
             self.managers.expect_alive()?;
-            let listed = match self.client(1) {
-                Ok(client) => client.all_nodes(None).await.unwrap_or_default(),
-                Err(_) => Vec::new(),
-            };
-            for node in listed {
+            // Nobody may lead yet.
+            for node in client.all_nodes(None).await.unwrap_or_default() {
                 let ready = node.status.conditions.iter().find(|condition| condition.kind == "ready");
                 if ready.is_some_and(|ready| ready.status == Truth::True && ready.since >= since) {
                     missing.remove(node.meta.name.as_str());
