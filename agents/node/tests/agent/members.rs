@@ -98,7 +98,10 @@ async fn it_goes_where_the_leader_is_and_to_the_next_when_that_dies() {
     let folder = Folder::new(&follower);
     let agent = folder.start();
     let session = leader.session().await;
-    assert_eq!(status(folder.path()).await.session, Some(leader.address.clone()));
+    // It says so once it has read its welcome.
+    while status(folder.path()).await.session != Some(leader.address.clone()) {
+        tokio::task::yield_now().await;
+    }
     // It hears of another, which lasts.
     let next = Manager::start().await;
     let members = Members {

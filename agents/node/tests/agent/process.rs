@@ -160,8 +160,10 @@ impl Launched {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until it ends by itself.
     pub(crate) fn wait(mut self) -> ExitStatus {
+        // Waiting closes the standard input of a child, which would end it.
+        let _stdin = self.child.stdin.take();
         self.child.wait().unwrap()
     }
 
