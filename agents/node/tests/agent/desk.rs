@@ -37,7 +37,7 @@ struct Inner {
 }
 
 impl Desk {
-    /// A token of this cluster.
+    /// A token of this cluster. As many uses as there can be: it has expired.
     pub(crate) fn token(&self, role: Role, uses: u32) -> String {
         let mut inner = self.0.lock().unwrap();
         let number = inner.tokens.len() + 1;
@@ -115,6 +115,13 @@ async fn enrol(State(desk): State<Desk>, Json(asked): Json<EnrolRequest>) -> Res
                     asked.role.as_str()
                 );
                 return refuse(StatusCode::FORBIDDEN, Refusal::WRONG_ROLE, &detail);
+            }
+            Some((_, u32::MAX)) => {
+                return refuse(
+                    StatusCode::FORBIDDEN,
+                    Refusal::EXPIRED,
+                    "the token expired at 2026-11-23T10:00:00Z",
+                );
             }
             Some((_, 0)) => return refuse(StatusCode::FORBIDDEN, Refusal::USED, "the token was used already"),
             Some((_, uses)) => *uses -= 1,

@@ -115,6 +115,7 @@ async fn a_token_that_is_no_good_is_told_in_words() {
     agent.line();
     let used = desk.token(Role::Block, 0);
     let image = desk.token(Role::Image, 1);
+    let expired = desk.token(Role::Block, u32::MAX);
     let stranger = Authority::make(Uuid::from_u128(9), 0).unwrap();
     let address = manager.address.as_str();
     for (token, code, detail) in [
@@ -124,6 +125,11 @@ async fn a_token_that_is_no_good_is_told_in_words() {
             format!(
                 "the token is of another cluster than the manager at {address}; make one there with `symphony token create --role block`"
             ),
+        ),
+        (
+            expired,
+            "token_expired",
+            "the token expired at 2026-11-23T10:00:00Z".to_owned(),
         ),
         (used, "token_used", "the token was used already".to_owned()),
         (
