@@ -23,6 +23,15 @@ pub const OVERCOMMIT_PERCENT: std::ops::RangeInclusive<u32> = 10..=6_400;
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// There is no folder, and none can be made.
+    #[error("the agent's folder {path} can't be made")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file can't be read.
     #[error("the configuration {path} can't be read")]
     Read {
@@ -71,27 +80,34 @@ pub struct Config {
 }
 
 impl Config {
-    /// Loads `agent.toml` from a folder; the defaults when it is not there. The folder is made when it is missing.
+    /// Makes the folder of an agent, for its owner alone, when it is missing.
     ///
     /// # Errors
-    /// The folder can't be made, the file can't be read or understood, or says what can't work.
+    /// It can't be made.
+    pub fn make_folder(folder: &Path) -> Result<(), ConfigError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| ConfigError::Folder {
+            path: folder.to_owned(),
+            source,
+        })
+    }
+
+    /// Loads `agent.toml` from a folder; the defaults when it is not there.
+    ///
+    /// # Errors
+    /// The file can't be read or understood, or says what can't work.
     pub fn load(folder: &Path) -> Result<Self, ConfigError> {
         let path = folder.join(AGENT_CONFIG_FILE);
         let read = |source| ConfigError::Read {
             path: path.clone(),
             source,
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(read)?;
         let mut text = String::new();
         match std::fs::File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             opened => {
-                let file = opened.map_err(read)?.take(CONFIG_BYTES_MAX + 1);
-                { file }.read_to_string(&mut text).map_err(read)?;
+                let mut file = opened.map_err(read)?.take(CONFIG_BYTES_MAX + 1);
+                file.read_to_string(&mut text).map_err(read)?;
             }
         }
         if text.len() as u64 > CONFIG_BYTES_MAX {
@@ -290,10 +306,11 @@ mod tests {
         }
         assert!(matches!(load("colour = 1"), Err(ConfigError::Syntax { .. })));
         assert!(matches!(load(&" ".repeat(2 << 20)), Err(ConfigError::TooLarge(_))));
-        assert!(matches!(
-            Config::load(Path::new("/proc/nonexistent")),
-            Err(ConfigError::Read { .. })
-        ));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(AGENT_CONFIG_FILE)).unwrap();
+        assert!(matches!(Config::load(folder.path()), Err(ConfigError::Read { .. })));
+        let nowhere = Config::make_folder(Path::new("/proc/nonexistent"));
+        assert!(matches!(nowhere, Err(ConfigError::Folder { .. })));
         let error = load(&GOOD.replace("sym1.4", "sym1.zz")).unwrap_err().to_string();
         assert!(!error.contains("2222"), "a secret is shown: {error}");
     }

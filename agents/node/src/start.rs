@@ -95,6 +95,7 @@ async fn serve(cli: &Cli, folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
     if cli.exit_with_stdin {
         end_with_stdin(end.clone())?;
     }
+    Config::make_folder(folder)?;
     let mut config = Config::load(folder)?;
     if let Some(name) = &cli.name {
         config.agent.name = Some(name.clone());

@@ -2,18 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it is")]
 
+#[path = "agent/cluster.rs"]
+mod cluster;
 #[path = "agent/crash.rs"]
 mod crash;
+#[path = "agent/desk.rs"]
+mod desk;
 #[path = "agent/down.rs"]
 mod down;
 #[path = "agent/images.rs"]
 mod images;
+#[path = "agent/join.rs"]
+mod join;
 #[path = "agent/life.rs"]
 mod life;
 #[path = "agent/machines.rs"]
 mod machines;
 #[path = "agent/manager.rs"]
 mod manager;
+#[path = "agent/members.rs"]
+mod members;
 #[path = "agent/process.rs"]
 mod process;
 #[path = "agent/service.rs"]

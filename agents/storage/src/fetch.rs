@@ -43,8 +43,11 @@ enum Attempt {
 impl Fetcher {
     /// As a node of the cluster: any other that has the image may be asked, and its bytes are checked.
     pub(crate) fn new(tls: &Tls) -> Result<Self, reqwest::Error> {
+        let mut config = tls.client_config(Expect::AnyMember);
+        // One stream of bytes needs no second window around it.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.client_config(Expect::AnyMember))
+            .tls_backend_preconfigured(config)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -159,10 +162,7 @@ impl Fetcher {
             location.data_url.trim_end_matches('/'),
             location.digest.hex()
         );
-        let request = self
-            .client
-            .get(url)
-            .header(header::RANGE, format!("bytes={from}-"));
+        let request = self.client.get(url).header(header::RANGE, format!("bytes={from}-"));
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => return Ok(Attempt::Cut(chain(&error))),

@@ -41,7 +41,7 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub address: Option<String>,
-    /// The token [default: from the context file]
+    /// The token [default: from the context file]; for `init` the join token
     #[arg(
         long,
         value_name = "TOKEN",
@@ -59,7 +59,8 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub project: Option<Name>,
-    /// A manager's control socket, for `manager service`, `token`, `project` and `audit`; it asks for no token
+    /// A manager's control socket, for `manager`, `token`, `project` and `audit`, or an agent's, for
+    /// `block|image|compute|network init`
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
     /// Write nothing to stderr but errors

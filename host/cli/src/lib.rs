@@ -5,7 +5,8 @@
 //!         │ wrong: exit 2                     │ Failure                  stderr: remarks, progress
 //!         └───────────────────────────────────┴────────────────────────► stderr: error + hint, exit 1, 3, 4, 5
 //! ```
-//! Never here: a server, a store, a sandbox. Everything goes over the API, or the manager's control socket.
+//! Never here: a server, a store, a sandbox. Everything goes over the API, or a
+//! manager's or an agent's control socket.
 
 #![warn(missing_docs)]
 
@@ -28,6 +29,7 @@ mod verdicts;
 mod wait;
 
 use clap::Subcommand;
+use symphony_core::node::Role;
 
 pub use console::{DetachKey, DetachKeyError};
 pub use failure::{Exit, Failure};
@@ -39,6 +41,7 @@ pub use verbs::config::ConfigVerb;
 pub use verbs::events::EventsArgs;
 pub use verbs::explain::ExplainVerb;
 pub use verbs::image::ImageVerb;
+pub use verbs::join::{JoinArgs, RoleVerb};
 pub use verbs::machine::MachineVerb;
 pub use verbs::network::NetworkVerb;
 pub use verbs::node::NodeVerb;
@@ -68,6 +71,12 @@ pub enum Verb {
     /// Virtual networks: create, list, show, delete
     #[command(subcommand, visible_alias = "net", alias = "networks")]
     Network(NetworkVerb),
+    /// The node of a control socket as block storage: init
+    #[command(subcommand)]
+    Block(RoleVerb),
+    /// The node of a control socket as a runner of machines: init
+    #[command(subcommand)]
+    Compute(RoleVerb),
     /// Servers: list, show, cordon, uncordon
     #[command(subcommand, visible_alias = "nodes")]
     Node(NodeVerb),
@@ -102,7 +111,11 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
         quiet: globals.quiet,
     };
     let verb = match verb {
-        // These ask no manager.
+        // These ask no manager, or the agent of a node.
+        Verb::Block(RoleVerb::Init(args)) => return verbs::join::run(globals, output, Role::Block, &args).await,
+        Verb::Compute(RoleVerb::Init(args)) => return verbs::join::run(globals, output, Role::Compute, &args).await,
+        Verb::Image(ImageVerb::Init(args)) => return verbs::join::run(globals, output, Role::Image, &args).await,
+        Verb::Network(NetworkVerb::Init(args)) => return verbs::join::run(globals, output, Role::Network, &args).await,
         Verb::Config(verb) => return verbs::config::run(globals, output, &verb),
         Verb::Plugin(verb) => match verbs::plugin::run_locally(output, verb)? {
             Some(verb) => Verb::Plugin(verb),
@@ -127,7 +140,7 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
         Verb::Explain(ExplainVerb::Volume { volume }) => verbs::explain::volume(&client, output, &volume).await,
         Verb::Explain(ExplainVerb::Machine { machine }) => verbs::explain::machine(&client, output, &machine).await,
         Verb::Events(args) => verbs::events::run(&client, output, &args).await,
-        Verb::Config(_) => Ok(()),
+        Verb::Config(_) | Verb::Block(_) | Verb::Compute(_) => Ok(()),
     }
 }
 

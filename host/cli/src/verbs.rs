@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod image;
+pub(crate) mod join;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod node;

@@ -72,7 +72,7 @@ impl Membership {
         // Without the certificate: it may have expired by the manager's clock, and is in the request.
         let tls = member.tls.anonymous_client_config(Expect::Manager);
         let mut last = AskError::NoLeader;
-        for manager in &member.enrolled.managers {
+        for manager in &self.managers() {
             let (answer, address) = match ask::<RenewAnswer>(&tls, manager, RENEW_PATH, &request).await {
                 Ok(answered) => answered,
                 Err(error @ AskError::Refused { .. }) => return Err(error.into()),

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use symphony_agent::Notices;
-use symphony_agent::data::DataPort;
+use symphony_agent::data::{DataPort, Revoked};
 use symphony_compute::{HISTORY_BYTES_MAX, INPUT_BYTES_MAX, Machines, VIEWERS_MAX, routes};
 use symphony_core::plan::machine::Hypervisor;
+use symphony_pki::{Authority, Credentials, Expect, Identity, LIFE, MemberKey, Tls};
 use symphony_protocol::data::{DataError, MACHINES_PATH};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -21,36 +24,56 @@ use tokio_util::sync::CancellationToken;
 
 use super::lab::{HANGS, MACHINE, OTHER, machines};
 
-const TOKEN: &str = "sesame-1";
-
 /// A data port that serves the machines of a folder.
 pub(super) struct Port {
     url: String,
+    /// The manager that asks it.
+    manager: Tls,
     end: CancellationToken,
 }
 
 /// A viewer, from the data port's other side.
 #[derive(Debug)]
-pub(super) struct Viewer(WebSocketStream<TcpStream>);
+pub(super) struct Viewer(WebSocketStream<TlsStream<TcpStream>>);
+
+fn member(authority: &Authority, identity: &Identity) -> Tls {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let key = MemberKey::make().unwrap();
+    let issued = authority
+        .issue(&key.csr_pem().unwrap(), identity, &[], now, LIFE)
+        .unwrap();
+    Tls::new(&Credentials::new(&key.to_pem(), &issued.cert_pem, &authority.roots_pem()).unwrap()).unwrap()
+}
 
 impl Port {
     pub(super) async fn serve(machines: Arc<Machines>) -> Self {
-        let port = DataPort::bind("127.0.0.1:0", "http://127.0.0.1:1").await.unwrap();
+        let authority = Authority::make(uuid::Uuid::from_u128(7), 0).unwrap();
+        let cluster = authority.cluster();
+        let own = member(&authority, &Identity::node(cluster, "n1"));
+        let manager = member(&authority, &Identity::manager(cluster, "m1"));
+        let port = DataPort::bind("127.0.0.1:0", &["127.0.0.1:1"]).await.unwrap();
         let (url, end) = (port.url().to_owned(), CancellationToken::new());
         let ended = end.clone();
-        tokio::spawn(async move { port.serve(routes(machines), TOKEN, ended).await });
-        Self { url, end }
+        tokio::spawn(async move { port.serve(routes(machines), &own, Revoked::default(), ended).await });
+        Self { url, manager, end }
+    }
+
+    /// As a manager connects: consoles are upgraded connections.
+    fn tls(&self) -> rustls::ClientConfig {
+        let mut config = self.manager.client_config(Expect::Node("n1".to_owned()));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config
     }
 
     /// The status, and the error's code when it is one.
     async fn get(&self, machine: &str, what: &str) -> (u16, String, Vec<u8>) {
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(symphony_pki::trusting_nobody())
+            .tls_backend_preconfigured(self.tls())
             .no_proxy()
             .build()
             .unwrap();
         let url = format!("{}{MACHINES_PATH}{machine}/{what}", self.url);
-        let answer = client.get(url).bearer_auth(TOKEN).send().await.unwrap();
+        let answer = client.get(url).send().await.unwrap();
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await.unwrap().to_vec();
         let code = serde_json::from_slice::<DataError>(&bytes).map_or_else(|_| String::new(), |error| error.code);
@@ -65,16 +88,20 @@ impl Port {
 
     /// Opens a WebSocket, or gives the status and code of the refusal.
     async fn open(&self, machine: &str, what: &str, protocol: Option<&str>) -> Result<Viewer, (u16, String)> {
-        let address = self.url.strip_prefix("http://").unwrap();
+        let address = self.url.strip_prefix("https://").unwrap();
         let mut request = format!("ws://{address}{MACHINES_PATH}{machine}/{what}")
             .into_client_request()
             .unwrap();
         let headers = request.headers_mut();
-        headers.insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
         if let Some(protocol) = protocol {
             headers.insert("sec-websocket-protocol", protocol.parse().unwrap());
         }
         let stream = TcpStream::connect(address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let stream = TlsConnector::from(Arc::new(self.tls()))
+            .connect(name, stream)
+            .await
+            .unwrap();
         match client_async(request, stream).await {
             Ok((socket, answer)) => {
                 let given = answer.headers().get("sec-websocket-protocol");

@@ -41,7 +41,7 @@ async fn a_node_that_is_taken_down_keeps_nothing_running_and_all_that_is_wanted(
     }
     let manager = Manager::start().await;
     // Sockets are reached by a short way: their own paths would be too long.
-    let folder = Folder::deep(&manager.url).with_machines();
+    let folder = Folder::deep(&manager.address).with_machines();
     let _end = Libvirtd(&folder);
     let (agent, mut session) = start(&manager, &folder).await;
     let Guest { wanted, net, doing } = boot(&mut session, &folder, "of a deep folder").await;
@@ -95,7 +95,7 @@ async fn a_node_that_is_taken_down_keeps_nothing_running_and_all_that_is_wanted(
 #[tokio::test]
 async fn a_node_without_qemu_says_so_once_and_does_the_rest() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url).with_machines();
+    let folder = Folder::new(&manager.address).with_machines();
     let _end = Libvirtd(&folder);
     let empty = tempfile::tempdir().unwrap();
     let agent = folder
@@ -120,7 +120,7 @@ async fn a_node_without_qemu_says_so_once_and_does_the_rest() {
 
 #[test]
 fn what_is_lacking_can_be_asked() {
-    let folder = Folder::new("http://127.0.0.1:1");
+    let folder = Folder::new("127.0.0.1:1");
     // It has no role that could lack anything.
     let asked = folder.run(&["check"]);
     assert!(asked.status.success() && asked.stdout.is_empty(), "{asked:?}");

@@ -7,8 +7,9 @@ use symphony_core::plan::Goal;
 use symphony_core::plan::image::{DetectedFormat, Integrity, Step};
 use symphony_protocol::FailureKind;
 
+use crate::cluster;
 use crate::manager::{Manager, Session};
-use crate::process::{Folder, Process, TOKEN};
+use crate::process::{Folder, Process};
 use crate::service::Service;
 use crate::work::{Import, Picture, Wanted, client, put, qemu_img, states};
 
@@ -20,7 +21,7 @@ struct Bench {
 
 async fn bench() -> Bench {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let session = manager.session().await;
     Bench { folder, agent, session }
@@ -55,7 +56,7 @@ async fn stored_once_checked_and_handed_out_in_parts() {
     }
     let url = format!("{}/data/v1/blobs/{}", agent.data_url, picture.digest.hex());
     let get = async |range: &str| {
-        let request = client().get(&url).bearer_auth(TOKEN).header("range", range);
+        let request = client().get(&url).header("range", range);
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.bytes().await.unwrap())
     };
@@ -63,7 +64,11 @@ async fn stored_once_checked_and_handed_out_in_parts() {
     assert_eq!(get("bytes=1000-").await, (206, picture.stored[1000..].to_vec().into()));
     assert_eq!(get("bytes=10-19").await, (206, picture.stored[10..20].to_vec().into()));
     assert_eq!(get("bytes=999999999-").await.0, 416);
-    assert_eq!(client().get(&url).send().await.unwrap().status().as_u16(), 401);
+    // Another node may read it too, and nobody else.
+    let node = cluster::tls(&cluster::node("n2"));
+    let status = async |client: reqwest::Client| client.get(&url).send().await.unwrap().status().as_u16();
+    assert_eq!(status(cluster::client_of(&node)).await, 200);
+    assert_eq!(status(cluster::anonymous_client_of(&node)).await, 401);
     let gone = Import {
         goal: Goal::Absent,
         ..Import::new(&picture)
@@ -92,19 +97,16 @@ async fn bad_uploads_get_one_clear_answer_and_leave_nothing() {
         (format!("{}/data/v1/uploads/name", agent.data_url), 400, "bad-request"),
     ];
     for (url, status, code) in cases {
-        let answer = put(client().put(&url).bearer_auth(TOKEN), picture.stored.clone())
-            .await
-            .unwrap();
+        let answer = put(client().put(&url), picture.stored.clone()).await.unwrap();
         assert!(answer.0 == status && answer.1.contains(code), "{url}: {answer:?}");
     }
-    let wrong = put(client().put(&upload).bearer_auth("wrong-token"), vec![0; 512])
-        .await
-        .unwrap();
-    assert_eq!(wrong.0, 401);
+    // Another node may read images, and nothing else.
+    let node = cluster::client_of(&cluster::tls(&cluster::node("n2")));
+    let wrong = put(node.put(&upload), vec![0; 512]).await.unwrap();
+    assert!(wrong.0 == 403 && wrong.1.contains("forbidden"), "{wrong:?}");
     // More than the disk has, said before a byte is sent.
     let huge = client()
         .put(&upload)
-        .bearer_auth(TOKEN)
         .header("content-length", (1_u64 << 60).to_string());
     let huge = huge.body(reqwest::Body::wrap_stream(futures_util::stream::pending::<
         std::io::Result<Vec<u8>>,
@@ -113,15 +115,7 @@ async fn bad_uploads_get_one_clear_answer_and_leave_nothing() {
     // Cut in the middle.
     let chunks = [Ok(vec![1; 100_000]), Err(std::io::Error::other("cut"))];
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
-    assert!(
-        client()
-            .put(&upload)
-            .bearer_auth(TOKEN)
-            .body(body)
-            .send()
-            .await
-            .is_err()
-    );
+    assert!(client().put(&upload).body(body).send().await.is_err());
     while !folder.names("incoming").is_empty() {
         tokio::task::yield_now().await;
     }
@@ -132,7 +126,7 @@ async fn bad_uploads_get_one_clear_answer_and_leave_nothing() {
     let (found, _) = states(&import.call(&mut session, None).await.unwrap().unwrap());
     assert_eq!(found.unwrap().header.format, DetectedFormat::Raw);
     let given_up = client().delete(format!("{}/data/v1/uploads/{}", agent.data_url, import.upload));
-    assert_eq!(given_up.bearer_auth(TOKEN).send().await.unwrap().status().as_u16(), 204);
+    assert_eq!(given_up.send().await.unwrap().status().as_u16(), 204);
     assert!(folder.names("incoming").is_empty() && folder.names("blobs").is_empty());
 }
 

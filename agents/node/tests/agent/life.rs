@@ -10,7 +10,7 @@ use crate::work::{Import, Picture, Wanted, object_state};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_ends_cleanly_when_asked_in_either_way() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let mut session = manager.session().await;
     assert_eq!(session.hello.data_url, agent.data_url);
@@ -21,14 +21,14 @@ async fn it_ends_cleanly_when_asked_in_either_way() {
     let agent = folder.start();
     let _session = manager.session().await;
     assert!(agent.terminate().success());
-    let alone = Folder::new("http://127.0.0.1:1").start();
+    let alone = Folder::new("127.0.0.1:1").start();
     assert!(alone.end().success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_comes_back_after_whatever_its_manager_does() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let _agent = folder.start();
     drop(manager.session().await);
     manager.babble(b"rubbish".to_vec()).await;
@@ -44,7 +44,7 @@ async fn it_comes_back_after_whatever_its_manager_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_manager_is_left() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let _agent = folder.start();
     let held = manager.ignore().await;
     let mut session = manager.session().await;
@@ -57,7 +57,7 @@ async fn a_silent_manager_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manager_that_falls_silent_after_its_welcome_is_left() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let _agent = folder.start();
     let held = manager.fall_silent().await;
     let mut session = manager.session().await;
@@ -70,7 +70,7 @@ async fn a_manager_that_falls_silent_after_its_welcome_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_die_with_the_agent() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let data_url = agent.data_url.clone();
     let mut session = manager.session().await;
@@ -126,7 +126,7 @@ fn is_zombie(pid: rustix::process::Pid) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_goes_on_without_its_manager_and_nothing_starts_alone() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let mut session = manager.session().await;
     let picture = Picture::qcow2(16);
@@ -163,7 +163,7 @@ async fn work_goes_on_without_its_manager_and_nothing_starts_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_ledger_is_cut_and_a_damaged_one_is_not_started_with() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let mut session = manager.session().await;
     let volumes = [Wanted::empty(4096), Wanted::empty(4096)];
@@ -192,10 +192,14 @@ async fn a_torn_ledger_is_cut_and_a_damaged_one_is_not_started_with() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_not_work_is_said_at_the_start() {
-    let folder = Folder::new("http://127.0.0.1:1");
+    let folder = Folder::new("127.0.0.1:1");
     let _agent = folder.start();
     assert!(folder.try_start(&[]).is_err());
-    assert!(folder.log().contains("pool default") && folder.log().contains("another process uses it"));
+    assert!(
+        folder.log().contains("is in use: another agent runs in this folder"),
+        "{}",
+        folder.log()
+    );
     let text = std::fs::read_to_string(folder.path().join("agent.toml")).unwrap();
     for (from, to, said) in [
         (
@@ -204,9 +208,9 @@ async fn what_can_not_work_is_said_at_the_start() {
             "unknown variant `xen`",
         ),
         (
-            "http://127.0.0.1:1",
-            "127.0.0.1:1",
-            "not of the form http://ADDRESS:PORT",
+            "name = \"n1\"",
+            "name = \"n2\"",
+            "this node was let in as n1, and its configuration says name = \"n2\"; a node keeps its name",
         ),
         ("name = \"n1\"", "nome = \"n1\"", "unknown field `nome`"),
         (
@@ -215,7 +219,7 @@ async fn what_can_not_work_is_said_at_the_start() {
             "the data port can't listen on 192.0.2.1:0",
         ),
     ] {
-        let folder = Folder::new("http://127.0.0.1:1");
+        let folder = Folder::new("127.0.0.1:1");
         let text = text.replace(&format!("{:?}", self::pool_of(&text)), &format!("{:?}", folder.pool));
         std::fs::write(folder.path().join("agent.toml"), text.replace(from, to)).unwrap();
         assert!(folder.try_start(&[]).is_err());

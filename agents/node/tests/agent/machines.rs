@@ -16,7 +16,7 @@ use symphony_lab::Abilities;
 use symphony_protocol::{Outcome, Task, Work};
 
 use crate::manager::{Manager, Session};
-use crate::process::{Folder, PATIENCE, Process, TOKEN};
+use crate::process::{Folder, PATIENCE, Process};
 use crate::work::Wanted;
 
 /// Ends the private libvirtd with all that it runs, whatever happened.
@@ -213,14 +213,10 @@ pub(crate) async fn console_says(folder: &Folder, machine: &str, wanted: &str) {
 
 /// What the data port tells of a machine's console.
 async fn log_of(hello: &symphony_protocol::Hello, machine: &str) -> String {
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(symphony_pki::trusting_nobody())
-        .no_proxy()
-        .build()
-        .unwrap();
+    let client = crate::work::client();
     let path = symphony_protocol::data::MACHINES_PATH;
     let get = client.get(format!("{}{path}{machine}/console/log", hello.data_url));
-    let answer = get.bearer_auth(TOKEN).send().await.unwrap();
+    let answer = get.send().await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.text().await.unwrap()
 }
@@ -286,7 +282,7 @@ async fn a_machine_boots_from_its_volume_on_its_network_and_outlives_the_agent()
         return;
     }
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url).with_machines();
+    let folder = Folder::new(&manager.address).with_machines();
     let _end = Libvirtd(&folder);
     let (agent, mut session) = start(&manager, &folder).await;
     let compute = session.hello.compute.clone().expect("it runs machines");

@@ -1,30 +1,31 @@
 //! A manager that does what the test says.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use symphony_core::counter::{Epoch, Generation};
 use symphony_core::id::CallId;
+use symphony_pki::Identity;
 use symphony_protocol::{Call, Failure, Hello, Outcome, Progress, SESSION_PATH, ToAgent, ToManager, Welcome, Work};
-use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::process::{PATIENCE, TOKEN};
+use crate::cluster;
+use crate::process::PATIENCE;
 
 pub(crate) struct Manager {
-    pub(crate) url: String,
+    /// `ADDRESS:PORT`.
+    pub(crate) address: String,
     pub(crate) epoch: AtomicU64,
     sessions: Mutex<mpsc::Receiver<Raw>>,
 }
@@ -52,21 +53,15 @@ pub(crate) struct Gone;
 
 impl Manager {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::start_with(Router::new()).await
+    }
+
+    /// With more routes than the session's.
+    pub(crate) async fn start_with(more: Router) -> Self {
         let (sender, sessions) = mpsc::channel(16);
         let routes = Router::new().route(SESSION_PATH, post(open)).with_state(sender);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let service = TowerToHyperService::new(routes.clone());
-                tokio::spawn(async move {
-                    let server = auto::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
         Self {
-            url,
+            address: cluster::serve(cluster::manager(), routes.merge(more)).await,
             epoch: AtomicU64::new(1),
             sessions: Mutex::new(sessions),
         }
@@ -91,8 +86,12 @@ impl Manager {
     async fn welcomed(&self) -> (Raw, Hello, Epoch) {
         let (raw, hello) = self.raw().await;
         let epoch = Epoch(self.epoch.load(Ordering::SeqCst));
-        let heartbeat_ms = 200;
-        send(&raw.down, &ToAgent::Welcome(Welcome { epoch, heartbeat_ms })).await;
+        let welcome = Welcome {
+            epoch,
+            heartbeat_ms: 200,
+            ..Welcome::default()
+        };
+        send(&raw.down, &ToAgent::Welcome(welcome)).await;
         (raw, hello, epoch)
     }
 
@@ -143,6 +142,11 @@ impl Manager {
 impl Session {
     pub(crate) async fn send(&self, call: &Call) {
         send(&self.down, &ToAgent::Call(Box::new(call.clone()))).await;
+    }
+
+    /// Says who belongs to the cluster.
+    pub(crate) async fn tell(&self, members: symphony_protocol::Members) {
+        send(&self.down, &ToAgent::Members(members)).await;
     }
 
     pub(crate) fn call_of(&self, object: &str, generation: u64, work: Work) -> Call {
@@ -221,11 +225,12 @@ async fn send(down: &mpsc::Sender<Result<Bytes, std::io::Error>>, frame: &ToAgen
     down.send(Ok(Bytes::from(line))).await.is_ok()
 }
 
-async fn open(State(sessions): State<mpsc::Sender<Raw>>, headers: HeaderMap, body: Body) -> Response {
-    if headers
-        .get("authorization")
-        .is_none_or(|value| value.as_bytes() != format!("Bearer {TOKEN}").as_bytes())
-    {
+async fn open(
+    State(sessions): State<mpsc::Sender<Raw>>,
+    Extension(peer): Extension<Option<Arc<(Identity, String)>>>,
+    body: Body,
+) -> Response {
+    if peer.is_none_or(|peer| peer.0 != cluster::node(cluster::NODE)) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let (down, frames) = mpsc::channel(64);

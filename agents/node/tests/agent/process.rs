@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-pub(crate) const TOKEN: &str = "test-token-0123456789";
+use symphony_pki::LIFE;
+
+use crate::cluster;
+
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_symphony-agent");
 /// Longer than anything here takes: a hang becomes a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -17,20 +20,30 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// A folder with a configuration: both roles, one pool.
+    /// A folder with a configuration, of a node that was let in: both roles, one pool.
     pub(crate) fn new(manager: &str) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let pool = temp.path().join("pool");
         Self::with_pool(temp, manager, pool)
     }
 
+    /// A folder of a node that is in no cluster; more goes to the end of its configuration.
+    pub(crate) fn outside(more: &str) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let pool = temp.path().join("pool");
+        let text = format!("name = \"n1\"\nlisten = \"127.0.0.1:0\"\n{more}");
+        std::fs::write(temp.path().join("agent.toml"), text).unwrap();
+        Self { temp, pool }
+    }
+
     pub(crate) fn with_pool(temp: tempfile::TempDir, manager: &str, pool: PathBuf) -> Self {
         let text = format!(
-            "name = \"n1\"\nmanager = \"{manager}\"\ntoken = \"{TOKEN}\"\nlisten = \"127.0.0.1:0\"\n\
-             roles = [\"block\", \"image\"]\n[labels]\nzone = \"a\"\n[[pool]]\nname = \"default\"\npath = {pool:?}\n\
+            "name = \"n1\"\nlisten = \"127.0.0.1:0\"\n[labels]\nzone = \"a\"\n[[pool]]\nname = \"default\"\npath = {pool:?}\n\
              capacity = \"10GiB\"\n[programs]\ntrue = \"/bin/true\"\n"
         );
         std::fs::write(temp.path().join("agent.toml"), text).unwrap();
+        let credentials = cluster::credentials(cluster::authority(), &cluster::node("n1"), cluster::now(), LIFE);
+        cluster::enrol(temp.path(), &credentials, &["block", "image"], &[manager]);
         Self { temp, pool }
     }
 
@@ -38,10 +51,12 @@ impl Folder {
     pub(crate) fn with_machines(self) -> Self {
         let path = self.path().join("agent.toml");
         let text = std::fs::read_to_string(&path).unwrap();
-        let roles = "roles = [\"block\", \"image\", \"compute\", \"network\"]";
-        let text = text.replace("roles = [\"block\", \"image\"]", roles);
         let compute = "[compute]\nhypervisor = \"qemu\"\ncpu_overcommit_percent = 200\nmemory = \"1GiB\"\n";
         std::fs::write(path, format!("{text}{compute}")).unwrap();
+        let enrolled = self.path().join("enrolled.json");
+        let text = std::fs::read_to_string(&enrolled).unwrap();
+        let roles = r#"["block","image","compute","network"]"#;
+        std::fs::write(enrolled, text.replace(r#"["block","image"]"#, roles)).unwrap();
         self
     }
 
@@ -87,8 +102,8 @@ impl Folder {
         std::fs::read_to_string(self.path().join("stderr")).unwrap_or_default()
     }
 
-    /// Starts the agent; nothing when it ended before it was ready.
-    pub(crate) fn try_start(&self, environment: &[(&str, &str)]) -> Result<Process, ExitStatus> {
+    /// Starts the agent, whatever it will say.
+    pub(crate) fn launch(&self, environment: &[(&str, &str)]) -> Launched {
         let mut command = Command::new(PROGRAM);
         command
             .args(["--exit-with-stdin", "-v", "--config-dir"])
@@ -103,26 +118,59 @@ impl Folder {
             .open(self.path().join("stderr"))
             .unwrap();
         let mut child = command.stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        match line.trim_end().rsplit_once(' ') {
-            Some(("ready n1", url)) => {
-                let stdin = child.stdin.take();
-                Ok(Process {
-                    child,
-                    stdin,
-                    data_url: url.to_owned(),
-                })
-            }
-            _ => Err(child.wait().unwrap()),
-        }
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Launched { child, lines }
+    }
+
+    /// Starts the agent; nothing when it ended before it was ready.
+    pub(crate) fn try_start(&self, environment: &[(&str, &str)]) -> Result<Process, ExitStatus> {
+        self.launch(environment).ready()
     }
 
     pub(crate) fn start(&self) -> Process {
         self.try_start(&[])
             .unwrap_or_else(|status| panic!("{status}: {}", self.log()))
+    }
+}
+
+/// An agent that may not be ready yet.
+pub(crate) struct Launched {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Launched {
+    /// The next line that it says; empty when it has ended.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Waits until it is ready, or has ended.
+    pub(crate) fn ready(mut self) -> Result<Process, ExitStatus> {
+        let line = self.line();
+        match line.rsplit_once(' ') {
+            Some(("ready n1", url)) => Ok(Process {
+                stdin: self.child.stdin.take(),
+                child: self.child,
+                data_url: url.to_owned(),
+            }),
+            _ => Err(self.wait()),
+        }
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        // Waiting closes the standard input of a child, which would end it.
+        let _stdin = self.child.stdin.take();
+        self.child.wait().unwrap()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        self.wait()
     }
 }
 

@@ -5,6 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::cluster;
 
 /// What one connection gets. When the list is over: [`Reply::All`].
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +38,8 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) async fn start(bytes: Vec<u8>, replies: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let acceptor = TlsAcceptor::from(cluster::tls(&cluster::node("images")).server_config());
         let replies: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(replies.iter().copied().collect()));
         let ranges: Arc<Mutex<Vec<_>>> = Arc::default();
         tokio::spawn({
@@ -42,7 +47,13 @@ impl Service {
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let (bytes, replies, ranges) = (Arc::clone(&bytes), Arc::clone(&replies), Arc::clone(&ranges));
-                    tokio::spawn(async move { serve(stream, &bytes, &replies, &ranges).await });
+                    let acceptor = acceptor.clone();
+                    tokio::spawn(async move {
+                        let stream = acceptor.accept(stream).await.unwrap();
+                        let peer = symphony_pki::peer_identity(stream.get_ref().1);
+                        assert_eq!(peer.unwrap().0, cluster::node(cluster::NODE), "a node shows who it is");
+                        serve(stream, &bytes, &replies, &ranges).await;
+                    });
                 }
             }
         });
@@ -59,7 +70,7 @@ impl Service {
     }
 }
 
-async fn serve(stream: TcpStream, bytes: &[u8], replies: &Mutex<VecDeque<Reply>>, ranges: &Mutex<Vec<u64>>) {
+async fn serve(stream: TlsStream<TcpStream>, bytes: &[u8], replies: &Mutex<VecDeque<Reply>>, ranges: &Mutex<Vec<u64>>) {
     let mut stream = BufReader::new(stream);
     let mut from = 0;
     loop {

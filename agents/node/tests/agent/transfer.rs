@@ -12,7 +12,7 @@ use crate::work::{Picture, Wanted, image_state, object_state};
 
 async fn bench() -> (Manager, Folder, Process, Session) {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let session = manager.session().await;
     (manager, folder, agent, session)

@@ -13,7 +13,7 @@ use crate::work::{Import, Picture, Wanted, image_state, object_state};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_has_the_bytes_of_its_image_raw_and_qcow2() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let mut session = manager.session().await;
     assert_eq!(session.hello.pools[0].capacity_bytes, 10 << 30);
@@ -35,7 +35,7 @@ async fn a_volume_has_the_bytes_of_its_image_raw_and_qcow2() {
         let facts = wanted.facts(&mut session).await.unwrap().unwrap();
         assert_eq!(image_state(&facts), ImageState::Fetched);
         // The second one needs no second transfer.
-        let again = Wanted::from_picture(&picture, "http://127.0.0.1:1");
+        let again = Wanted::from_picture(&picture, "127.0.0.1:1");
         again.make(&mut session).await.unwrap().unwrap();
         again.assert_bytes(&folder);
         for wanted in [wanted, again] {
@@ -59,7 +59,7 @@ async fn a_volume_has_the_bytes_of_its_image_raw_and_qcow2() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_may_come_twice_and_a_whole_volume_stays() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let mut session = manager.session().await;
     let picture = Picture::qcow2(2);
@@ -111,7 +111,7 @@ async fn every_step_may_come_twice_and_a_whole_volume_stays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn symlinks_in_the_pool_are_never_followed() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let mut session = manager.session().await;
     let secret = folder.path().join("secret");
@@ -160,7 +160,7 @@ fn absent(wanted: &Wanted<'_>) -> Fact {
 async fn calls_of_the_past_are_refused() {
     let manager = Manager::start().await;
     manager.epoch.store(7, std::sync::atomic::Ordering::SeqCst);
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let agent = folder.start();
     let mut session = manager.session().await;
     let wanted = Wanted::empty(1 << 20);
@@ -198,7 +198,7 @@ async fn calls_of_the_past_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_node_does_not_have_is_said() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let _agent = folder.start();
     let mut session = manager.session().await;
     let wanted = Wanted::empty(1 << 20);
@@ -230,7 +230,7 @@ async fn what_the_node_does_not_have_is_said() {
         (FailureKind::Missing, Some((1, "command".to_owned())))
     );
     let picture = Picture::raw(1);
-    let wanted = Wanted::from_picture(&picture, "http://127.0.0.1:1");
+    let wanted = Wanted::from_picture(&picture, "127.0.0.1:1");
     let clone = Step::CloneImage {
         object: wanted.id.to_string(),
         digest: picture.digest.to_string(),
@@ -243,7 +243,7 @@ async fn what_the_node_does_not_have_is_said() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_at_once() {
     let manager = Manager::start().await;
-    let folder = Folder::new(&manager.url);
+    let folder = Folder::new(&manager.address);
     let _agent = folder.start();
     let mut session = manager.session().await;
     let volumes: Vec<_> = (0..200).map(|_| Wanted::empty(1 << 20)).collect();

@@ -13,8 +13,8 @@ use symphony_core::plan::{Goal, Kind as _, Probes, check, check_probes};
 use symphony_core::volume::ImageSource;
 use symphony_protocol::{Failure, ImageLocation, Outcome, Task, Work};
 
+use crate::cluster;
 use crate::manager::{Gone, Session};
-use crate::process::TOKEN;
 
 /// An image in the test's memory.
 pub(crate) struct Picture {
@@ -352,7 +352,7 @@ impl<'a> Import<'a> {
     pub(crate) async fn put(&self, data_url: &str) -> Option<(u16, String)> {
         let sha256 = self.picture.digest.hex();
         let request = client().put(format!("{data_url}/data/v1/uploads/{}?sha256={sha256}", self.upload));
-        put(request.bearer_auth(TOKEN), self.picture.stored.clone()).await
+        put(request, self.picture.stored.clone()).await
     }
 
     /// Uploads, checks, publishes, or takes it all away again.
@@ -400,12 +400,9 @@ pub(crate) fn states(facts: &[image::Fact]) -> (Option<image::Upload>, bool) {
     states
 }
 
+/// As a manager.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(symphony_pki::trusting_nobody())
-        .no_proxy()
-        .build()
-        .unwrap()
+    cluster::client_of(cluster::manager())
 }
 
 /// Sends bytes as a stream of unknown length.

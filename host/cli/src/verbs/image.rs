@@ -19,6 +19,7 @@ use crate::progress::Progress;
 use crate::refusal::failure;
 use crate::target::Target;
 use crate::upload::Source;
+use crate::verbs::join::{JOIN_HELP, JoinArgs};
 use crate::wait::{self, Goal, Look};
 
 /// How often the progress of an upload is shown.
@@ -51,6 +52,9 @@ pub enum ImageVerb {
         after_help = "Examples:\n  symphony image delete debian-12\n  symphony image delete debian-12 --dry-run"
     )]
     Delete(DeleteArgs),
+    /// Let the node of this control socket into the cluster, for this role
+    #[command(after_help = JOIN_HELP)]
+    Init(JoinArgs),
 }
 
 const CREATE_HELP: &str = "\
@@ -110,6 +114,8 @@ pub(crate) async fn run(client: &Client, output: Output, verb: ImageVerb) -> Res
         ImageVerb::Show { image } => output.object(&read(client, "show", &image).await?),
         ImageVerb::Delete(args) if args.dry_run => preview_delete(client, output, &args.images).await,
         ImageVerb::Delete(args) => delete(client, output, &args).await,
+        // Asked of an agent, never here.
+        ImageVerb::Init(_) => Ok(()),
     }
 }
 

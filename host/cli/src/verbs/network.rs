@@ -14,6 +14,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::refusal::failure;
 use crate::target::{Target, label, labels};
+use crate::verbs::join::{JOIN_HELP, JoinArgs};
 use crate::wait::{self, Goal, Look};
 
 /// Virtual networks
@@ -41,6 +42,9 @@ pub enum NetworkVerb {
         after_help = "Examples:\n  symphony network delete net1\n  symphony network delete net1 --dry-run"
     )]
     Delete(DeleteArgs),
+    /// Let the node of this control socket into the cluster, for this role
+    #[command(after_help = JOIN_HELP)]
+    Init(JoinArgs),
 }
 
 const CREATE_HELP: &str = "\
@@ -94,6 +98,8 @@ pub(crate) async fn run(client: &Client, output: Output, verb: NetworkVerb) -> R
         }
         NetworkVerb::Show { network } => output.object(&read(client, "show", &network).await?),
         NetworkVerb::Delete(args) => delete(client, output, &args).await,
+        // Asked of an agent, never here.
+        NetworkVerb::Init(_) => Ok(()),
     }
 }
 

@@ -39,7 +39,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "symphony-cli",
-        &["symphony-core", "symphony-pki", "symphony-api", "symphony-plugin-build"],
+        &[
+            "symphony-core",
+            "symphony-pki",
+            "symphony-api",
+            "symphony-protocol",
+            "symphony-plugin-build",
+        ],
     ),
     (
         "symphony",
