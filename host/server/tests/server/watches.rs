@@ -169,6 +169,7 @@ async fn what_can_not_be_watched_is_refused() {
 async fn another_project_is_not_seen() {
     let harness = Harness::start().await;
     let other = Client::new(&Endpoint::Http(harness.base.clone()), Some(CLIENT_TOKEN), "other").unwrap();
+    harness.add_project("other").await;
     let from = harness.revision().await;
     let mut watch = other
         .watch(&query(&[Kind::Volume, Kind::Event], Some(from)))
