@@ -125,7 +125,7 @@ async fn history_that_is_gone_is_said_so() {
     for n in 1..5 {
         client.create_volume(&volume(&format!("v{n}"), "1MiB")).await.unwrap();
     }
-    harness.store.compact(Revision(from + 4)).await.unwrap();
+    harness.store.compact(Revision(from + 3)).await.unwrap();
     let path = format!("/v1/watch?from={from}");
     harness
         .refused(harness.ask(Method::GET, &path))
