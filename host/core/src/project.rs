@@ -80,15 +80,17 @@ impl Resource {
     /// So much of it, in words: `3 machines`, `2GiB of memory`.
     #[must_use]
     pub fn in_words(self, amount: u64) -> String {
-        match self {
-            Self::Machines => format!("{amount} machines"),
-            Self::Cpus => format!("{amount} processors"),
-            Self::MemoryBytes => format!("{} of memory", Bytes(amount)),
-            Self::Volumes => format!("{amount} volumes"),
-            Self::VolumeBytes => format!("{} in volumes", Bytes(amount)),
-            Self::Networks => format!("{amount} networks"),
-            Self::Images => format!("{amount} images"),
-        }
+        let plural = if amount == 1 { "" } else { "s" };
+        let thing = match self {
+            Self::MemoryBytes => return format!("{} of memory", Bytes(amount)),
+            Self::VolumeBytes => return format!("{} in volumes", Bytes(amount)),
+            Self::Machines => "machine",
+            Self::Cpus => "processor",
+            Self::Volumes => "volume",
+            Self::Networks => "network",
+            Self::Images => "image",
+        };
+        format!("{amount} {thing}{plural}")
     }
 }
 
@@ -240,7 +242,7 @@ mod tests {
         assert_eq!(exceeded.len(), 1);
         assert_eq!(
             exceeded[0].to_string(),
-            "1 machines more would pass the quota of 2 machines: it has 2 machines"
+            "1 machine more would pass the quota of 2 machines: it has 2 machines"
         );
         let memory = Usage::default().with(Resource::MemoryBytes, 3 << 30);
         assert!(quota.exceeded(&used, &memory).is_empty(), "up to the limit");

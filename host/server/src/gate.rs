@@ -19,8 +19,10 @@ use symphony_core::token::{TokenFault, TokenText};
 use crate::app::App;
 use crate::config::Tokens;
 use crate::failure::{Answer, Failure};
+use crate::peer::Peer;
 use crate::principal::{Principal, Rights};
 use crate::rights::{self, Right};
+use crate::routes::enrol::problem;
 use crate::token_book::{TokenBook, Unread};
 
 /// Knows the tokens that are no records: those of the manager's own folder, by their hashes.
@@ -134,7 +136,13 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         return next.run(request).await;
     }
     let known = request.extensions().get::<Arc<Principal>>().cloned();
-    let (who, passed) = match app.gate.who(&app.tokens, request.headers(), known).await {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let found = match vouched(&app, peer.as_ref(), request.headers()).await {
+        Ok(None) => app.gate.who(&app.tokens, request.headers(), known).await,
+        Ok(Some(principal)) => Ok(Arc::new(principal)),
+        Err(refusal) => Err(refusal),
+    };
+    let (who, passed) = match found {
         Ok(principal) => (
             principal.who.clone(),
             may(&principal, right, &request).map(|()| principal),
@@ -152,6 +160,26 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     };
     response.extensions_mut().insert(Seen { who, right });
     response
+}
+
+/// Who asks, when another manager hands a request on: it has let them in itself. Only a member by its certificate that is
+/// still enrolled, as a manager, can say so.
+async fn vouched(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
+    let (Some(principal), Some(Peer::Member { identity, serial, .. })) = (Principal::vouched(headers), peer) else {
+        return Ok(None);
+    };
+    if !identity.member.is_manager() {
+        return Ok(None);
+    }
+    let who = format!("manager {}", identity.member.name());
+    match app.members.enrolment(identity, serial).await {
+        Ok(Some(_)) => Ok(Some(principal)),
+        Ok(None) => Err(Refusal::of(who, "the manager was removed from the cluster")),
+        Err(error) => Err(Refusal {
+            failure: problem(&error),
+            who,
+        }),
+    }
 }
 
 fn may(principal: &Principal, right: Option<Right>, request: &Request) -> Answer<()> {

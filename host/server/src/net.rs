@@ -92,6 +92,10 @@ pub async fn serve(
         address: config.listen,
         source,
     };
+    // Before anybody can connect.
+    if config.tls.is_none() && !config.listen.ip().is_loopback() {
+        return Err(ServeError::Remote(config.listen));
+    }
     let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
     serve_on(listener, config, store, office, shutdown).await
 }
@@ -143,7 +147,11 @@ pub async fn serve_on(
 
 /// Where clients find it.
 fn public(config: &ServerConfig, address: SocketAddr) -> String {
-    let scheme = if config.tls.is_some() && !config.plain { "https" } else { "http" };
+    let scheme = if config.tls.is_some() && !config.plain {
+        "https"
+    } else {
+        "http"
+    };
     match &config.advertise {
         Some(advertised) => format!("{scheme}://{advertised}"),
         None => format!("{scheme}://{address}"),

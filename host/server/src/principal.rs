@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 use symphony_api::Code;
 use symphony_core::name::Name;
 use symphony_core::token::{ApiRole, TokenId};
@@ -13,7 +15,7 @@ use crate::failure::Failure;
 
 /// Who a request is from. What makes a connection known (a certificate, the control socket) puts one into the requests'
 /// extensions, as `Arc<Principal>`; the gate makes one of a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Principal {
     /// For the audit log and for people: never a secret.
     pub(crate) who: String,
@@ -23,7 +25,8 @@ pub(crate) struct Principal {
 }
 
 /// What a principal may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Rights {
     /// Uses the API.
     Api {
@@ -66,6 +69,25 @@ impl Principal {
     }
 }
 
+/// What a manager says of a request that it hands on: who asked it. From anybody else it says nothing.
+pub(crate) const VOUCHED: HeaderName = HeaderName::from_static("x-symphony-principal");
+
+impl Principal {
+    /// Says in a request's headers who asks, in place of what the asker may have put there.
+    pub(crate) fn vouch(known: Option<&Arc<Self>>, headers: &mut HeaderMap) {
+        headers.remove(VOUCHED);
+        let written = known.and_then(|principal| serde_json::to_vec(&**principal).ok());
+        if let Some(value) = written.and_then(|text| HeaderValue::from_bytes(&text).ok()) {
+            headers.insert(VOUCHED, value);
+        }
+    }
+
+    /// Who a manager says is asking.
+    pub(crate) fn vouched(headers: &HeaderMap) -> Option<Self> {
+        serde_json::from_slice(headers.get(VOUCHED)?.as_bytes()).ok()
+    }
+}
+
 /// What it is, for the one who is refused: `a viewer of project web`.
 impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,5 +120,29 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
         found
             .map(Self)
             .ok_or_else(|| Failure::new(Code::Unauthorized, "nobody knows who asks"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_manager_says_the_other_reads() {
+        let member = Arc::new(Principal {
+            who: "token für 'web' (0a)".into(),
+            rights: Rights::Api {
+                role: ApiRole::Member,
+                project: Some("web".parse().unwrap()),
+            },
+            token: Some(TokenId::new([1; 8])),
+        });
+        let mut headers = HeaderMap::new();
+        headers.insert(VOUCHED, HeaderValue::from_static("made up"));
+        assert_eq!(Principal::vouched(&headers), None);
+        Principal::vouch(Some(&member), &mut headers);
+        assert_eq!(Principal::vouched(&headers).as_ref(), Some(&*member));
+        Principal::vouch(None, &mut headers);
+        assert!(headers.is_empty(), "what the asker says of itself is not handed on");
     }
 }

@@ -12,8 +12,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -101,14 +101,8 @@ impl Connections {
     }
 
     /// Serves a connection in a task of its own.
-    pub(super) fn serve<I>(
-        &self,
-        app: &App,
-        io: I,
-        router: Router,
-        peer: Peer,
-        seat: OwnedSemaphorePermit,
-    ) where
+    pub(super) fn serve<I>(&self, app: &App, io: I, router: Router, peer: Peer, seat: OwnedSemaphorePermit)
+    where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (http, watcher, cut, app) = (self.http.clone(), self.ending.watcher(), self.cut.clone(), app.clone());

@@ -5,21 +5,24 @@
 
 use axum::Json;
 use axum::extract::{Extension, State};
+use axum::response::{IntoResponse as _, Response};
 use symphony_api::{Code, Problem};
 use symphony_control::members::{Applicant, MemberError};
 use symphony_core::member::Manager;
-use symphony_core::{keys, record};
-use symphony_store::{Range, read_all};
 use symphony_core::token::{TokenFault, TokenText};
+use symphony_core::{keys, record};
 use symphony_protocol::PROTOCOL_VERSION;
 use symphony_protocol::enrol::{
     CLOCK_SKEW_SECONDS_MAX, EnrolAnswer, EnrolRequest, MANAGERS_MAX, RenewAnswer, RenewRequest,
 };
+use symphony_store::{Range, read_all};
 
 use crate::app::App;
 use crate::failure::{Answer, Failure, chain};
+use crate::gate::Seen;
 use crate::input::Input;
 use crate::peer::Peer;
+use crate::rights::Right;
 
 /// Lets a node in for a role, by a join token; or gives a node that is in another role.
 #[utoipa::path(post, path = "/agent/v1/enrol", tag = "members",
@@ -33,9 +36,22 @@ pub(in crate::routes) async fn enrol(
     State(app): State<App>,
     peer: Option<Extension<Peer>>,
     Input(asked): Input<EnrolRequest>,
-) -> Answer<Json<EnrolAnswer>> {
+) -> Response {
+    // The gate knows nobody here: the token is in the body.
+    let who = match asked.token.parse::<TokenText>() {
+        Ok(token) => format!("token {} for node {}", token.id(), asked.node),
+        Err(_) => "-".to_owned(),
+    };
+    let mut response = let_in(&app, peer, &asked).await.into_response();
+    let right = Some(Right::Open);
+    response.extensions_mut().insert(Seen { who, right });
+    response
+}
+
+async fn let_in(app: &App, peer: Option<Extension<Peer>>, asked: &EnrolRequest) -> Answer<Json<EnrolAnswer>> {
     same_time(asked.clock)?;
-    if let Some(why) = symphony_protocol::version_refusal(asked.protocol).filter(|_| asked.protocol > PROTOCOL_VERSION) {
+    if let Some(why) = symphony_protocol::version_refusal(asked.protocol).filter(|_| asked.protocol > PROTOCOL_VERSION)
+    {
         return Err(Failure::new(Code::VersionNotServed, why));
     }
     let token: TokenText = asked
@@ -56,7 +72,7 @@ pub(in crate::routes) async fn enrol(
         cluster: admission.cluster.id.to_string(),
         cert_pem: admission.cert_pem,
         roots_pem: admission.roots_pem,
-        managers: managers(&app).await?,
+        managers: managers(app).await?,
     }))
 }
 
@@ -99,7 +115,10 @@ fn same_time(clock: u64) -> Answer<()> {
 /// Where all managers are.
 pub(in crate::routes) async fn managers(app: &App) -> Answer<Vec<String>> {
     let mut addresses = Vec::new();
-    for kv in read_all(&*app.store, Range::prefix(keys::MANAGERS), MANAGERS_MAX).await?.kvs {
+    for kv in read_all(&*app.store, Range::prefix(keys::MANAGERS), MANAGERS_MAX)
+        .await?
+        .kvs
+    {
         let manager: Manager = record::decode(&kv.value)?;
         if !manager.address.is_empty() {
             addresses.push(manager.address);

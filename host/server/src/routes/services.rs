@@ -146,9 +146,7 @@ fn refuse(node: &Node, role: Role, uses: u64) -> Answer<()> {
         return Err(Failure::new(Code::HasResources, detail));
     }
     if node.status.ready.truth == Truth::True {
-        let detail = format!(
-            "the agent of node {name} still has a session; stop it first, or use force"
-        );
+        let detail = format!("the agent of node {name} still has a session; stop it first, or use force");
         return Err(Failure::new(Code::Conflict, detail));
     }
     Ok(())

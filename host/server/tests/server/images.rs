@@ -331,6 +331,7 @@ async fn a_volume_takes_the_size_of_its_image_or_a_larger_one() {
         .refused(harness.post_volume(&small))
         .await
         .at(Code::Unprocessable, "/spec/size");
+    harness.add_project("other").await;
     let other = Client::new(&Endpoint::Http(harness.base.clone()), Some(CLIENT_TOKEN), "other").unwrap();
     assert_eq!(
         other

@@ -131,6 +131,7 @@ async fn subnets_of_a_project_never_overlap() {
         .await
         .at(Code::AlreadyExists, "/name");
     // Another project has its own.
+    harness.add_project("other").await;
     let other = "/v1/projects/other/networks";
     let body = json!({"name": "first", "spec": {"subnet": "10.0.0.0/16"}});
     harness::json(harness.ask(Method::POST, other).json(&body)).await;

@@ -75,7 +75,7 @@ async fn a_project_goes_when_it_has_nothing_and_its_tokens_with_it() {
     let problem = harness.refused(delete()).await.is(Code::HasResources);
     assert_eq!(
         problem.detail,
-        "the project web still has 1 volumes, 1KiB in volumes; delete them first"
+        "the project web still has 1 volume, 1KiB in volumes; delete them first"
     );
     harness
         .refused(harness.ask(Method::DELETE, "/v1/projects/default"))
@@ -189,7 +189,7 @@ async fn machines_count_with_their_volumes_and_images_before_their_bytes() {
     ))
     .await;
     let machine = |name: &str, cpus: u32| {
-        let body = json!({"name": name, "spec": {"cpus": cpus, "memory": "512MiB", "power": "off", "volumes": [{"volume": "boot"}]}});
+        let body = json!({"name": name, "spec": {"cpus": cpus, "memory": "512MiB", "power": "off", "volumes": [{"name": "boot"}]}});
         harness.ask(Method::POST, "/v1/projects/default/machines").json(&body)
     };
     let problem = harness.refused(machine("m", 4)).await.is(Code::QuotaExceeded);

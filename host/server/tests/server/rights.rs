@@ -182,6 +182,14 @@ async fn a_refusal_says_what_would_be_needed() {
     ] {
         harness.refused(asked(Method::GET, path)).await.is(Code::Forbidden);
     }
+    // What only a manager can say by its certificate, nobody else can.
+    let admin = r#"{"who":"me","rights":{"api":{"role":"admin","project":null}},"token":null}"#;
+    let claimed = asked(Method::GET, "/v1/nodes").header("x-symphony-principal", admin);
+    harness.refused(claimed).await.is(Code::Forbidden);
+    let claimed = harness
+        .bare(Method::GET, "/v1/nodes")
+        .header("x-symphony-principal", admin);
+    harness.refused(claimed).await.is(Code::Unauthorized);
     // A path that is not there, and a method that is not taken, are no secrets.
     harness
         .refused(asked(Method::GET, "/v1/nothing"))

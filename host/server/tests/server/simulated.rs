@@ -30,6 +30,8 @@ use symphony_store::{Store, StoreExt as _};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use crate::harness::AGENT_TOKEN;
+
 /// Answers what the loops would, from memory. One node `n1` with 10 GiB free takes what fits.
 pub(crate) struct SimulatedLoops {
     store: Arc<dyn Store>,
@@ -191,10 +193,6 @@ impl Decisions for SimulatedLoops {
         service.filter(|(name, _)| name == node).map(|(_, url)| url)
     }
 
-    fn data_token(&self) -> String {
-        "data-token".into()
-    }
-
     async fn connect(&self, hello: Hello) -> Result<Box<dyn AgentSession>, String> {
         if hello.protocol != symphony_protocol::PROTOCOL_VERSION {
             return Err("another protocol".into());
@@ -296,7 +294,7 @@ impl SimulatedDataPort {
 type Machines = (Arc<Mutex<Option<(u16, &'static str)>>>, watch::Sender<usize>);
 
 fn refused((refusal, _): &Machines, headers: &axum::http::HeaderMap) -> Option<Response> {
-    if headers.get("authorization")? != "Bearer data-token" {
+    if headers.get("authorization")? != format!("Bearer {AGENT_TOKEN}").as_str() {
         return Some(StatusCode::UNAUTHORIZED.into_response());
     }
     let (status, code) = (*refusal.lock().unwrap())?;
@@ -349,7 +347,7 @@ async fn take(
 ) -> Response {
     if headers
         .get("authorization")
-        .is_none_or(|value| value != "Bearer data-token")
+        .is_none_or(|value| value != format!("Bearer {AGENT_TOKEN}").as_str())
     {
         return StatusCode::UNAUTHORIZED.into_response();
     }

@@ -1,12 +1,13 @@
 //! Tokens: made, listed, revoked; and what those who are confined to a project see across projects.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use symphony_api::Code;
 use symphony_core::{keys, record};
-use symphony_server::{Limits, ServerConfig, Tokens, serve};
+use symphony_server::{Always, Limits, ServerConfig, Tokens, serve};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{AGENT_TOKEN, CLIENT_TOKEN, Harness, json as answer};
@@ -144,20 +145,27 @@ async fn another_manager_knows_a_new_token_at_once_and_a_revoked_one_soon() {
     let stop = CancellationToken::new();
     let config = ServerConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
-        allow_remote: false,
         control_socket: None,
         tokens: Tokens {
             client: "another".into(),
             agent: Some(AGENT_TOKEN.into()),
         },
+        tls: None,
+        plain: true,
+        advertise: None,
         manager: "m2".parse().unwrap(),
         ca_sha256: Some([0xab; 32]),
         audit_log: None,
         limits: Limits::default(),
     };
-    let other = serve(config, harness.store.clone(), harness.loops.clone(), stop.clone())
-        .await
-        .unwrap();
+    let other = serve(
+        config,
+        harness.store.clone(),
+        Arc::new(Always(harness.loops.clone())),
+        stop.clone(),
+    )
+    .await
+    .unwrap();
     let ask = async |token: &str| {
         let url = format!("http://{}/v1/nodes", other.address());
         let request = harness.bare(Method::GET, "/").bearer_auth(token).build().unwrap();

@@ -125,7 +125,7 @@ async fn history_that_is_gone_is_said_so() {
     for n in 1..5 {
         client.create_volume(&volume(&format!("v{n}"), "1MiB")).await.unwrap();
     }
-    harness.store.compact(Revision(from + 4)).await.unwrap();
+    harness.store.compact(Revision(from + 3)).await.unwrap();
     let path = format!("/v1/watch?from={from}");
     harness
         .refused(harness.ask(Method::GET, &path))
@@ -169,6 +169,7 @@ async fn what_can_not_be_watched_is_refused() {
 async fn another_project_is_not_seen() {
     let harness = Harness::start().await;
     let other = Client::new(&Endpoint::Http(harness.base.clone()), Some(CLIENT_TOKEN), "other").unwrap();
+    harness.add_project("other").await;
     let from = harness.revision().await;
     let mut watch = other
         .watch(&query(&[Kind::Volume, Kind::Event], Some(from)))

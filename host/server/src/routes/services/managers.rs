@@ -25,8 +25,13 @@ const PAGE: usize = 100;
 pub(super) async fn list(app: &App) -> Answer<Vec<Service>> {
     let own = own(app).await?;
     let known = read_all(&*app.store, Range::prefix(keys::MANAGERS), PAGE).await?.kvs;
-    let alive = read_all(&*app.store, Range::prefix(keys::MANAGERS_ALIVE), PAGE).await?.kvs;
-    let alive: BTreeSet<&str> = alive.iter().filter_map(|kv| kv.key.as_str()?.strip_prefix(keys::MANAGERS_ALIVE)).collect();
+    let alive = read_all(&*app.store, Range::prefix(keys::MANAGERS_ALIVE), PAGE)
+        .await?
+        .kvs;
+    let alive: BTreeSet<&str> = alive
+        .iter()
+        .filter_map(|kv| kv.key.as_str()?.strip_prefix(keys::MANAGERS_ALIVE))
+        .collect();
     let mut managers = Vec::new();
     for kv in &known {
         let Some(name) = kv.key.as_str().and_then(|key| key.strip_prefix(keys::MANAGERS)) else {
@@ -45,7 +50,11 @@ pub(super) async fn list(app: &App) -> Answer<Vec<Service>> {
                 "" => env!("CARGO_PKG_VERSION").to_owned(),
                 version => version.to_owned(),
             },
-            address: if answers { app.address.clone() } else { format!("https://{}", manager.address) },
+            address: if answers {
+                app.address.clone()
+            } else {
+                format!("https://{}", manager.address)
+            },
             since: manager.since,
         });
     }
@@ -54,7 +63,10 @@ pub(super) async fn list(app: &App) -> Answer<Vec<Service>> {
 
 /// Removes a manager that is gone for good: its certificates are worth nothing from now on.
 pub(super) async fn remove(app: &App, manager: Service, force: bool) -> Answer<Service> {
-    let name: Name = manager.node.parse().map_err(|_| Failure::missing("service", &manager.id.to_string()))?;
+    let name: Name = manager
+        .node
+        .parse()
+        .map_err(|_| Failure::missing("service", &manager.id.to_string()))?;
     if name == app.manager {
         let detail = "this is the manager that answers; it can't remove itself: ask another one";
         return Err(Failure::new(Code::Conflict, detail));
