@@ -115,6 +115,7 @@ async fn what_is_no_network_is_refused_before_anything_is_made() {
         Step::MakeBridge(symphony_core::plan::network::BridgeSettings {
             object: object.to_owned(),
             bridge: bridge.to_owned(),
+            mtu: 1_450,
         })
     };
     refused(with("../elsewhere", &bridge.bridge)).await;
