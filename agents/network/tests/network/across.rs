@@ -17,7 +17,6 @@ const SHORT: Duration = Duration::from_millis(300);
 
 /// Not a test: the agent of one of two nodes, which does steps in its namespace and says what there is then.
 #[test]
-#[ignore = "the process that the other tests here start in a namespace"]
 fn worker() {
     let Some(work) = std::env::var_os(WORK) else { return };
     let (dir, steps, object): (String, Vec<Step>, String) = serde_json::from_str(work.to_str().unwrap()).unwrap();
@@ -84,7 +83,7 @@ impl Pair {
         let output = Command::new("nsenter")
             .arg(format!("--net=/run/netns/{}", net.home.unwrap()))
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "across::worker", "--nocapture", "--ignored"])
+            .args(["--exact", "across::worker", "--nocapture"])
             .env(WORK, work)
             .stdin(Stdio::null())
             .output()

@@ -15,7 +15,6 @@ const STEPS: &str = "SYMPHONY_NETWORK_STEPS";
 
 /// Not a test: the process that does the steps of [`agent`] and may die.
 #[test]
-#[ignore = "the process that the crash test starts and kills"]
 fn worker() {
     let Some(work) = std::env::var_os(STEPS) else { return };
     let (dir, steps): (String, Vec<Step>) = serde_json::from_str(work.to_str().unwrap()).unwrap();
@@ -36,7 +35,7 @@ fn agent(dir: &Path, steps: &[Step], setting: (&str, &str)) -> ExitStatus {
     let work = serde_json::to_string(&(dir, steps)).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "crash::worker", "--nocapture", "--ignored"])
+        .args(["--exact", "crash::worker", "--nocapture"])
         .env(STEPS, work);
     command
         .env(setting.0, setting.1)
