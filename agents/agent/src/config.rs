@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use symphony_core::name::Name;
+use symphony_core::network::Underlay;
 use symphony_core::node::{POOLS_MAX, Role};
 use symphony_core::quantity::{Bytes, SizeError};
 use symphony_core::token::TokenText;
@@ -142,6 +143,9 @@ fn check(config: &AgentConfig) -> Result<(), ConfigError> {
     }
     if let Some(join) = &config.join {
         check_join(&config.roles, join)?;
+    }
+    if let Some(Err(error)) = config.underlay.as_deref().map(str::parse::<Underlay>) {
+        return wrong(format!("as underlay {error}"));
     }
     if config.pools.len() > POOLS_MAX {
         return wrong(format!("{} pools; a node has at most {POOLS_MAX}", config.pools.len()));

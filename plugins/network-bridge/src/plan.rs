@@ -10,7 +10,7 @@ use symphony_sdk::driver::network::{
 /// Ports of one network on one node.
 const PORTS_MAX: usize = 1024;
 /// Ports of one network on all other nodes together.
-const PEERS_MAX: usize = 4096;
+const PEERS_MAX: usize = 2048;
 
 /// Nothing is to be left.
 pub(crate) fn absent(intent: &Intent, found: Option<&FoundNetwork>) -> Vec<Step> {

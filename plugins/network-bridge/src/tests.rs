@@ -317,8 +317,8 @@ fn the_most_ports_fit_and_more_are_refused() {
         peers: vec![peer(2); count],
         ..spread(&[2], &[])
     };
-    assert!(plan(&far(4096), &EMPTY).is_ok());
-    assert!(matches!(plan(&far(4097), &EMPTY), Err(Refusal::Invalid(_))));
+    assert!(plan(&far(2048), &EMPTY).is_ok());
+    assert!(matches!(plan(&far(2049), &EMPTY), Err(Refusal::Invalid(_))));
     for subnet in ["10.0.0.0", "10.0.0.0/7", "10.0.0.0/31", "10.0.0.0/x", ""] {
         let odd = Intent {
             subnet: subnet.to_owned(),

@@ -196,6 +196,7 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
         }),
         labels: Labels::default(),
         data_url: "http://127.0.0.1:1".to_owned(),
+        underlay: Some("10.9.0.1".to_owned()),
         epoch_seen: Epoch(0),
     }
 }

@@ -88,8 +88,10 @@ fn network() -> Network {
         spec: NetworkSpec {
             subnet: Subnet::of_network("10.1.0.0/24").unwrap(),
             nat: false,
+            mtu: None,
         },
         status: NetworkStatus {
+            vni: None,
             observed_generation: symphony_core::counter::Generation(0),
             conditions: symphony_core::condition::Conditions::default(),
         },

@@ -50,7 +50,13 @@ impl Underlay {
     /// Whether what is sent from here can come there: loopback addresses are only for nodes on the same kernel.
     #[must_use]
     pub const fn reaches(&self, other: &Self) -> bool {
-        self.0.ip().is_loopback() == other.0.ip().is_loopback()
+        self.is_loopback() == other.is_loopback()
+    }
+
+    /// Whether only nodes on the same kernel reach it.
+    #[must_use]
+    pub const fn is_loopback(&self) -> bool {
+        self.0.ip().is_loopback()
     }
 }
 

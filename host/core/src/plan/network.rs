@@ -19,8 +19,9 @@ use check::{against, foreign, is_as_wanted, own_names};
 
 /// Most ports of one network on one node.
 pub const PORTS_MAX: usize = 1_024;
-/// Most ports of one network on all other nodes together, as one node sees them.
-pub const PEERS_MAX: usize = 4_096;
+/// Most ports of one network on all other nodes together, as one node sees them: a plan with all of them fits in one frame
+/// between manager and agent.
+pub const PEERS_MAX: usize = 2_048;
 
 /// The kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
