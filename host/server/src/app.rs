@@ -105,9 +105,10 @@ impl Shared {
     pub(crate) fn decisions(&self) -> Answer<Arc<dyn Decisions>> {
         match self.office.standing() {
             Standing::Leading(decisions) => Ok(decisions),
-            Standing::Following { .. } | Standing::Vacant => {
-                Err(Failure::new(Code::NoLeader, "this manager does not lead any more; ask again"))
-            }
+            Standing::Following { .. } | Standing::Vacant => Err(Failure::new(
+                Code::NoLeader,
+                "this manager does not lead any more; ask again",
+            )),
         }
     }
 }

@@ -44,7 +44,10 @@ fn needs_loops(method: &Method, route: &str, query: Option<&str>) -> bool {
 
 /// Hands a request on when the leader must answer it and is another.
 pub(crate) async fn to_leader(State(app): State<App>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
     if !needs_loops(request.method(), route, request.uri().query()) {
         return next.run(request).await;
     }
@@ -75,7 +78,12 @@ async fn hand_on(app: &App, request: Request, manager: &str, address: &str) -> A
         return Err(no_leader());
     }
     let unreached = |error: reqwest::Error| {
-        tracing::warn!(manager, address, error = &error as &dyn std::error::Error, "the leader was not reached");
+        tracing::warn!(
+            manager,
+            address,
+            error = &error as &dyn std::error::Error,
+            "the leader was not reached"
+        );
         Failure::new(
             Code::NoLeader,
             format!("manager {manager} leads and can't be reached at {address}; try again"),
@@ -143,10 +151,18 @@ mod tests {
     #[test]
     fn only_what_needs_the_loops_goes_to_the_leader() {
         let needs = |method: &str, route, query| needs_loops(&method.parse().unwrap(), route, query);
-        assert!(needs("GET", "/v1/projects/{project}/volumes/{volume}/explanation", None));
+        assert!(needs(
+            "GET",
+            "/v1/projects/{project}/volumes/{volume}/explanation",
+            None
+        ));
         assert!(needs("POST", "/v1/plugins", None));
         assert!(needs("POST", "/v1/slots/{role}/{kind}/rollback", None));
-        assert!(needs("POST", "/v1/projects/{project}/machines", Some("a=b&dry_run=true")));
+        assert!(needs(
+            "POST",
+            "/v1/projects/{project}/machines",
+            Some("a=b&dry_run=true")
+        ));
         assert!(!needs("POST", "/v1/projects/{project}/machines", Some("dry_run=false")));
         assert!(!needs("GET", "/v1/plugins", None));
         assert!(!needs("GET", "/v1/watch", None));

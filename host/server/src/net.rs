@@ -145,7 +145,11 @@ pub async fn serve_on(
 
 /// Where clients find it.
 fn public(config: &ServerConfig, address: SocketAddr) -> String {
-    let scheme = if config.tls.is_some() && !config.plain { "https" } else { "http" };
+    let scheme = if config.tls.is_some() && !config.plain {
+        "https"
+    } else {
+        "http"
+    };
     match &config.advertise {
         Some(advertised) => format!("{scheme}://{advertised}"),
         None => format!("{scheme}://{address}"),

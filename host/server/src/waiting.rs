@@ -71,7 +71,10 @@ pub async fn wait(socket: &Path, init: Arc<dyn Initialise>, stop: &CancellationT
         let router = router.clone();
         answers.spawn(async move {
             let mut http = Builder::new(TokioExecutor::new());
-            http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(false);
+            http.http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .keep_alive(false);
             let service = TowerToHyperService::new(router);
             if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
                 tracing::debug!(error, "a connection ended badly");
@@ -96,7 +99,8 @@ async fn initialise(State(waiting): State<Waiting>) -> Response {
 }
 
 async fn uninitialised() -> Response {
-    let detail = "this manager belongs to no cluster yet; run `symphony --socket SOCKET manager init` with its control socket";
+    let detail =
+        "this manager belongs to no cluster yet; run `symphony --socket SOCKET manager init` with its control socket";
     finished(&Failure::from(Problem::new(Code::NotReady, detail)))
 }
 

@@ -172,7 +172,10 @@ fn peers(state: &State, key: &SegmentKey, local: Option<&Underlay>) -> Vec<Peer>
 
 /// The nodes of a network that are not reached by all its others: the same from wherever it is looked at.
 fn cut_off(state: &State, network: NetworkId) -> Vec<Name> {
-    let nodes = state.ports.of(network).filter(|(_, segment)| !segment.machines.is_empty());
+    let nodes = state
+        .ports
+        .of(network)
+        .filter(|(_, segment)| !segment.machines.is_empty());
     let nodes: Vec<(&Name, Option<&Underlay>)> = nodes.map(|(node, _)| (node, underlay(state, node))).collect();
     // Of those that are reached on their own kernel only and the others, the others are where a network belongs.
     let far = nodes.iter().filter_map(|(_, at)| *at).find(|at| !at.is_loopback());
@@ -270,13 +273,20 @@ const NAMED_MAX: usize = 5;
 async fn connected(context: &Context, segment: &OneSegment) -> Result<(), PassError> {
     if segment.cut_off.is_empty() {
         let was_said = segment.network.value.status.conditions.of("connected").is_some();
-        let said = ("reachable", "all its nodes have addresses that the others reach".to_owned());
+        let said = (
+            "reachable",
+            "all its nodes have addresses that the others reach".to_owned(),
+        );
         return match was_said {
             true => say_of(context, segment, "connected", Truth::True, said).await,
             false => Ok(()),
         };
     }
-    let more = if segment.cut_off.len() > NAMED_MAX { " and others" } else { "" };
+    let more = if segment.cut_off.len() > NAMED_MAX {
+        " and others"
+    } else {
+        ""
+    };
     let names: Vec<&str> = segment.cut_off.iter().take(NAMED_MAX).map(Name::as_str).collect();
     let message = format!(
         "machines on {}{more} reach none on other nodes: give each of these nodes an address that the others reach \
@@ -287,12 +297,7 @@ async fn connected(context: &Context, segment: &OneSegment) -> Result<(), PassEr
 }
 
 /// Says on the network's record how its part on a node is.
-async fn say(
-    context: &Context,
-    segment: &OneSegment,
-    truth: Truth,
-    said: (&str, String),
-) -> Result<(), PassError> {
+async fn say(context: &Context, segment: &OneSegment, truth: Truth, said: (&str, String)) -> Result<(), PassError> {
     say_of(context, segment, "ready", truth, said).await
 }
 

@@ -8,13 +8,13 @@ use axum::extract::{Extension, State};
 use symphony_api::{Code, Problem};
 use symphony_control::members::{Applicant, MemberError};
 use symphony_core::member::Manager;
-use symphony_core::{keys, record};
-use symphony_store::{Range, read_all};
 use symphony_core::token::{TokenFault, TokenText};
+use symphony_core::{keys, record};
 use symphony_protocol::PROTOCOL_VERSION;
 use symphony_protocol::enrol::{
     CLOCK_SKEW_SECONDS_MAX, EnrolAnswer, EnrolRequest, MANAGERS_MAX, RenewAnswer, RenewRequest,
 };
+use symphony_store::{Range, read_all};
 
 use crate::app::App;
 use crate::failure::{Answer, Failure, chain};
@@ -35,7 +35,8 @@ pub(in crate::routes) async fn enrol(
     Input(asked): Input<EnrolRequest>,
 ) -> Answer<Json<EnrolAnswer>> {
     same_time(asked.clock)?;
-    if let Some(why) = symphony_protocol::version_refusal(asked.protocol).filter(|_| asked.protocol > PROTOCOL_VERSION) {
+    if let Some(why) = symphony_protocol::version_refusal(asked.protocol).filter(|_| asked.protocol > PROTOCOL_VERSION)
+    {
         return Err(Failure::new(Code::VersionNotServed, why));
     }
     let token: TokenText = asked
@@ -99,7 +100,10 @@ fn same_time(clock: u64) -> Answer<()> {
 /// Where all managers are.
 pub(in crate::routes) async fn managers(app: &App) -> Answer<Vec<String>> {
     let mut addresses = Vec::new();
-    for kv in read_all(&*app.store, Range::prefix(keys::MANAGERS), MANAGERS_MAX).await?.kvs {
+    for kv in read_all(&*app.store, Range::prefix(keys::MANAGERS), MANAGERS_MAX)
+        .await?
+        .kvs
+    {
         let manager: Manager = record::decode(&kv.value)?;
         if !manager.address.is_empty() {
             addresses.push(manager.address);

@@ -60,7 +60,8 @@ pub(super) async fn open(State(app): State<App>, peer: Option<Extension<Peer>>, 
         expect_node(&app, peer.as_deref(), &hello).await?;
     }
     let (frames, answer) = mpsc::channel(QUEUE);
-    app.tasks.spawn(hold(app.clone(), decisions, hello, lines, frames, seat));
+    app.tasks
+        .spawn(hold(app.clone(), decisions, hello, lines, frames, seat));
     let body = Body::from_stream(ReceiverStream::new(answer).map(Ok::<_, std::convert::Infallible>));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
@@ -88,9 +89,16 @@ async fn expect_node(app: &App, peer: Option<&Peer>, hello: &Hello) -> Answer<()
         let detail = format!("the certificate is of {}, not of node {}", identity.member, hello.node);
         return Err(Failure::new(Code::Forbidden, detail));
     }
-    let enrolled = app.members.enrolment(identity, serial).await.map_err(|error| enrol::problem(&error))?;
+    let enrolled = app
+        .members
+        .enrolment(identity, serial)
+        .await
+        .map_err(|error| enrol::problem(&error))?;
     let Some(enrolment) = enrolled else {
-        let detail = format!("{} was removed from the cluster; enrol it again with a new token", identity.member);
+        let detail = format!(
+            "{} was removed from the cluster; enrol it again with a new token",
+            identity.member
+        );
         return Err(Failure::new(Code::NotAMember, detail));
     };
     if let Some(role) = hello.roles.iter().find(|role| !enrolment.roles.contains(role)) {

@@ -42,7 +42,10 @@ async fn a_network_is_stored_with_its_event_and_found_by_name_and_id() {
     let made: Value = response.json().await.unwrap();
     assert_eq!(etag, format!("\"{}\"", made["revision"]));
     assert_eq!(made["kind"], "network");
-    assert_eq!(made["spec"], json!({"subnet": "192.168.7.0/24", "nat": true, "mtu": 1_450}));
+    assert_eq!(
+        made["spec"],
+        json!({"subnet": "192.168.7.0/24", "nat": true, "mtu": 1_450})
+    );
     assert_eq!(
         (&made["status"]["gateway"], &made["status"]["addresses_max"]),
         (&json!("192.168.7.1"), &json!(253))

@@ -142,7 +142,9 @@ impl Ports {
 
     fn peers_changed(&mut self, network: NetworkId, at: Revision) {
         let segments = self.segments.get_mut(&network).into_iter();
-        segments.flat_map(BTreeMap::values_mut).for_each(|segment| segment.changed = at);
+        segments
+            .flat_map(BTreeMap::values_mut)
+            .for_each(|segment| segment.changed = at);
     }
 
     /// Takes note of a node that is reached elsewhere now: all parts of the networks that it is in have to know.

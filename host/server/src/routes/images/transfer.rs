@@ -71,7 +71,8 @@ impl DataPort {
         let digest = sha256
             .map(|sha256| format!("?sha256={}", sha256.hex()))
             .unwrap_or_default();
-        let put = self.client
+        let put = self
+            .client
             .put(format!("{}{digest}", self.url))
             .bearer_auth(&self.token);
         let mut put = put.body(reqwest::Body::wrap_stream(pieces));
@@ -101,7 +102,8 @@ impl DataPort {
 
     /// Has the node forget the upload. When it can't be reached it may keep the bytes, and the log says which they are.
     pub(super) async fn give_up(&self) {
-        let delete = self.client
+        let delete = self
+            .client
             .delete(&self.url)
             .bearer_auth(&self.token)
             .timeout(GIVE_UP_MAX);

@@ -11,9 +11,7 @@ use symphony_core::id::NetworkId;
 use symphony_core::labels::Labels;
 use symphony_core::meta::Meta;
 use symphony_core::name::Name;
-use symphony_core::network::{
-    MTU_DEFAULT, MTU_MAX, MTU_MIN, Network, NetworkSpec, NetworkStatus, Subnet, Vni,
-};
+use symphony_core::network::{MTU_DEFAULT, MTU_MAX, MTU_MIN, Network, NetworkSpec, NetworkStatus, Subnet, Vni};
 use symphony_core::project::{Resource, Usage};
 use symphony_core::{keys, record};
 use symphony_store::{Compare, Range, Store, Txn};
