@@ -272,6 +272,7 @@ mod tests {
                 "sym1.zz",
                 "a token in [join] for image that is none: the id of a token is",
             ),
+            ("name = \"n1\"", "underlay = \"node-1\"", "as underlay \"node-1\" is no"),
             ("[\"block\", \"image\"]", "[]", "2 tokens in [join] and 0 roles"),
             ("127.0.0.1:0", "here", "listen"),
             (

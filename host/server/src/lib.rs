@@ -34,8 +34,8 @@ mod quota;
 mod reading;
 mod rights;
 mod routes;
-pub mod waiting;
 mod token_book;
+pub mod waiting;
 
 pub use config::{Limits, ServerConfig, Tokens};
 pub use decisions::{AgentSession, Always, Decisions, Office, Standing};

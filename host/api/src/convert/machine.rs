@@ -65,7 +65,7 @@ pub fn network(network: &Network, revision: u64) -> v1::Network {
         spec: v1::NetworkSpec {
             subnet: network.spec.subnet.to_string(),
             nat: network.spec.nat,
-            mtu: network.spec.mtu(),
+            mtu: Some(network.spec.mtu()),
         },
         status: v1::NetworkStatus {
             gateway: network.spec.subnet.gateway().to_string(),

@@ -26,8 +26,9 @@ pub struct NetworkSpec {
     pub subnet: String,
     /// Whether its machines may reach the outside.
     pub nat: bool,
-    /// The longest packet, in bytes.
-    pub mtu: u16,
+    /// The longest packet, in bytes; absent from a manager that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
 }
 
 /// What was seen of a network.

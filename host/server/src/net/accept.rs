@@ -101,14 +101,8 @@ impl Connections {
     }
 
     /// Serves a connection in a task of its own.
-    pub(super) fn serve<I>(
-        &self,
-        app: &App,
-        io: I,
-        router: Router,
-        peer: Peer,
-        seat: OwnedSemaphorePermit,
-    ) where
+    pub(super) fn serve<I>(&self, app: &App, io: I, router: Router, peer: Peer, seat: OwnedSemaphorePermit)
+    where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (http, watcher, cut, app) = (self.http.clone(), self.ending.watcher(), self.cut.clone(), app.clone());
