@@ -8,6 +8,7 @@ use axum::Router;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use symphony_core::counter::Epoch;
+use symphony_core::network::Underlay;
 use symphony_core::node::Role;
 use symphony_pki::Tls;
 use symphony_protocol::{Hello, PROTOCOL_VERSION};
@@ -127,6 +128,10 @@ impl Agent {
             compute: None,
             labels: agent.labels.clone(),
             data_url: port.url().to_owned(),
+            underlay: agent
+                .underlay
+                .clone()
+                .or_else(|| Underlay::of_data_url(port.url()).map(String::from)),
             epoch_seen: Epoch(0),
         };
         let calls = Calls::new(ledger.clone(), Vec::new());

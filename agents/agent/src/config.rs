@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use symphony_core::name::Name;
+use symphony_core::network::Underlay;
 use symphony_core::node::{POOLS_MAX, Role};
 use symphony_core::quantity::{Bytes, SizeError};
 use symphony_core::token::TokenText;
@@ -159,6 +160,9 @@ fn check(config: &AgentConfig) -> Result<(), ConfigError> {
     if let Some(join) = &config.join {
         check_join(&config.roles, join)?;
     }
+    if let Some(Err(error)) = config.underlay.as_deref().map(str::parse::<Underlay>) {
+        return wrong(format!("as underlay {error}"));
+    }
     if config.pools.len() > POOLS_MAX {
         return wrong(format!("{} pools; a node has at most {POOLS_MAX}", config.pools.len()));
     }
@@ -284,6 +288,7 @@ mod tests {
                 "sym1.zz",
                 "a token in [join] for image that is none: the id of a token is",
             ),
+            ("name = \"n1\"", "underlay = \"node-1\"", "as underlay \"node-1\" is no"),
             ("[\"block\", \"image\"]", "[]", "2 tokens in [join] and 0 roles"),
             ("127.0.0.1:0", "here", "listen"),
             (

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use rustix::process::Signal;
-use symphony_core::plan::network::{DhcpHost, DhcpSettings};
+use symphony_core::plan::network::{DhcpHost, DhcpSettings, DnsName, PEERS_MAX};
 
 use crate::gateway::GATEWAY;
 use crate::state::Folder;
@@ -46,6 +46,9 @@ fn words(folder: &Folder, settings: &DhcpSettings) -> Result<Vec<String>, Networ
         format!("--local=/{domain}/"),
         "--expand-hosts".to_owned(),
     ];
+    if settings.mtu > 0 {
+        words.push(format!("--dhcp-option=option:mtu,{}", settings.mtu));
+    }
     if !settings.forward {
         words.push("--no-resolv".to_owned());
     }
@@ -53,9 +56,9 @@ fn words(folder: &Folder, settings: &DhcpSettings) -> Result<Vec<String>, Networ
 }
 
 /// The files of the hosts: whom DHCP gives an address, and whom DNS knows.
-fn files(hosts: &[DhcpHost]) -> Result<(String, String), NetworkError> {
-    if hosts.len() > HOSTS_MAX {
-        let value = hosts.len().to_string();
+fn files(hosts: &[DhcpHost], others: &[DnsName]) -> Result<(String, String), NetworkError> {
+    if hosts.len() > HOSTS_MAX || others.len() > PEERS_MAX {
+        let value = (hosts.len() + others.len()).to_string();
         return Err(NetworkError::Invalid {
             what: "a number of hosts",
             value,
@@ -70,6 +73,10 @@ fn files(hosts: &[DhcpHost]) -> Result<(String, String), NetworkError> {
             name => writeln!(dhcp, "{mac},{address},{name}").and_then(|()| writeln!(dns, "{address} {name}")),
         };
     }
+    for name in others.iter().filter(|name| !name.hostname.is_empty()) {
+        let (address, hostname) = (names::address(&name.address)?, names::hostname(&name.hostname)?);
+        let _ = writeln!(dns, "{address} {hostname}");
+    }
     Ok((dhcp, dns))
 }
 
@@ -82,7 +89,7 @@ fn server(folder: &Folder, settings: &DhcpSettings) -> Result<Option<i32>, Netwo
 
 pub(crate) async fn serve(folder: &Folder, settings: &DhcpSettings) -> Result<(), NetworkError> {
     let name = names::namespace(&settings.namespace)?;
-    let (dhcp, dns) = files(&settings.hosts)?;
+    let (dhcp, dns) = files(&settings.hosts, &settings.names)?;
     let words = words(folder, settings)?;
     folder.write("hosts", dhcp.as_bytes())?;
     folder.write("names", dns.as_bytes())?;
@@ -104,7 +111,7 @@ pub(crate) async fn stop(folder: &Folder) -> Result<(), NetworkError> {
 
 /// Whether the server of these settings runs, with their hosts.
 pub(crate) fn stands(folder: &Folder, settings: &DhcpSettings) -> Result<bool, NetworkError> {
-    let (dhcp, dns) = files(&settings.hosts)?;
+    let (dhcp, dns) = files(&settings.hosts, &settings.names)?;
     let has = |name: &str, text: &str| std::fs::read(folder.path(name)).is_ok_and(|bytes| bytes == text.as_bytes());
     Ok(has("hosts", &dhcp) && has("names", &dns) && server(folder, settings)?.is_some())
 }
@@ -120,10 +127,18 @@ mod tests {
             address: "10.0.0.2".to_owned(),
             hostname: hostname.to_owned(),
         };
-        let (dhcp, dns) = files(&[host("one"), host("")]).unwrap();
+        let name = |hostname: &str| DnsName {
+            address: "10.0.0.9".to_owned(),
+            hostname: hostname.to_owned(),
+        };
+        let (dhcp, dns) = files(&[host("one"), host("")], &[name("far")]).unwrap();
         assert_eq!(dhcp, "52:54:00:00:00:01,10.0.0.2,one\n52:54:00:00:00:01,10.0.0.2\n");
-        assert_eq!(dns, "10.0.0.2 one\n");
-        assert!(files(&[host("a\nb")]).is_err());
-        assert!(files(&vec![host("a"); HOSTS_MAX]).is_ok() && files(&vec![host("a"); HOSTS_MAX + 1]).is_err());
+        assert_eq!(dns, "10.0.0.2 one\n10.0.0.9 far\n");
+        assert!(files(&[host("a\nb")], &[]).is_err() && files(&[], &[name("a\nb")]).is_err());
+        assert!(files(&vec![host("a"); HOSTS_MAX], &vec![name("a"); PEERS_MAX]).is_ok());
+        assert!(
+            files(&vec![host("a"); HOSTS_MAX + 1], &[]).is_err()
+                && files(&[], &vec![name("a"); PEERS_MAX + 1]).is_err()
+        );
     }
 }

@@ -7,9 +7,10 @@
 //! starts empty when the filter is replaced). Without the kernel's names of bridges in rules, a foreign link on the bridge
 //! is cut off from all ports that are ours, but two foreign ones are not from one another.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use symphony_core::plan::network::{FilterSettings, PortFilter, Protocol, RateSettings, Rule};
+use symphony_core::plan::network::{FilterSettings, PEERS_MAX, PeerFilter, PortFilter, Protocol, RateSettings, Rule};
 
 use crate::nft::Table;
 use crate::{NetworkError, names};
@@ -34,11 +35,28 @@ pub(crate) fn filter(settings: &FilterSettings) -> Result<Table, NetworkError> {
     for port in &settings.ports {
         put(&mut body, format_args!(", \"{}\"", names::link(&port.link)?));
     }
+    let tunnel = settings.tunnel.as_deref().map(names::link).transpose()?;
+    if let Some(tunnel) = tunnel {
+        put(&mut body, format_args!(", \"{tunnel}\""));
+    }
     body.push_str(" } }\n");
     let (mut from, mut to) = (String::new(), format!("\"{own_gateway}\" : accept"));
+    let mut between = String::new();
+    if let Some(tunnel) = tunnel {
+        ends(&mut body, &settings.peers)?;
+        put(&mut from, format_args!("\"{tunnel}\" : goto from_tunnel"));
+        put(&mut to, format_args!(", \"{tunnel}\" : goto to_tunnel"));
+        // Every node has the gateway for its own.
+        put(
+            &mut between,
+            format_args!(
+                "iifname \"{own_gateway}\" oifname \"{tunnel}\" drop\niifname \"{tunnel}\" oifname \"{own_gateway}\" drop\n"
+            ),
+        );
+    }
     for (number, port) in settings.ports.iter().enumerate() {
         ear_and_mouth(&mut body, number, port, &gateway.to_string())?;
-        let comma = if number == 0 { "" } else { ", " };
+        let comma = if from.is_empty() { "" } else { ", " };
         put(&mut from, format_args!("{comma}\"{}\" : goto from{number}", port.link));
         put(&mut to, format_args!(", \"{}\" : goto to{number}", port.link));
     }
@@ -53,7 +71,7 @@ pub(crate) fn filter(settings: &FilterSettings) -> Result<Table, NetworkError> {
             "chain from {{ type filter hook prerouting priority -300; policy accept;
 {from}}}
 chain to {{ type filter hook forward priority 0; policy accept;
-iifname @ours oifname vmap {{ {to} }}
+{between}iifname @ours oifname vmap {{ {to} }}
 iifname @ours drop
 oifname @ours drop
 }}
@@ -67,6 +85,54 @@ oifname @ours drop
         ),
     );
     Ok(Table::new("bridge", filter_table(bridge), body))
+}
+
+/// What may come out of the tunnel, and what may go into it: packets of peers for ports and of ports for peers, and their
+/// questions to one another whether they are still there. Everything else is each node's own affair: who asks for an
+/// address is answered by the bridge, and gateway and DHCP are on every node.
+fn ends(body: &mut String, peers: &[PeerFilter]) -> Result<(), NetworkError> {
+    if peers.len() > PEERS_MAX {
+        let value = peers.len().to_string();
+        return Err(NetworkError::Invalid {
+            what: "a number of peers",
+            value,
+        });
+    }
+    let (mut pairs, mut macs) = (BTreeSet::new(), BTreeSet::new());
+    for peer in peers {
+        let (mac, address) = (names::mac(&peer.mac)?, names::address(&peer.address)?);
+        pairs.insert(format!("{mac} . {address}"));
+        macs.insert(mac);
+    }
+    let elements = |all: BTreeSet<String>| match all.into_iter().collect::<Vec<_>>() {
+        all if all.is_empty() => String::new(),
+        all => format!("elements = {{ {} }} ", all.join(", ")),
+    };
+    let (pairs, macs) = (elements(pairs), elements(macs));
+    put(
+        body,
+        format_args!(
+            "set peers {{ type ether_addr . ipv4_addr; {pairs}}}
+set peer_macs {{ type ether_addr; {macs}}}
+chain from_tunnel {{
+ether daddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 drop
+ether type arp ether saddr . arp saddr ip @peers arp saddr ether . arp saddr ip @peers accept
+udp sport 67 drop
+udp dport 67 drop
+ether saddr . ip saddr @peers accept
+drop
+}}
+chain to_tunnel {{
+ether daddr != @peer_macs drop
+udp sport 67 drop
+udp dport 67 drop
+ether type {{ arp, ip }} accept
+drop
+}}
+"
+        ),
+    );
+    Ok(())
 }
 
 /// What a port may say, and what it may hear.

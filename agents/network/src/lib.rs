@@ -1,4 +1,5 @@
-//! Networks on a node: bridges, the namespaces with their gateways, DHCP and DNS, filters, limits, and the way out.
+//! Networks on a node: bridges, the namespaces with their gateways, DHCP and DNS, filters, limits, the way out, and the
+//! tunnels to other nodes.
 //!
 //! Every step may be cut anywhere and done again. Policy is the driver's: nothing here chooses, but the link-local
 //! addresses between a network's namespace and the node. What was settled is kept in files and believed only as far as
@@ -10,6 +11,8 @@
 //!   DIR/ID/dnsmasq.pid
 //!
 //!   taps ── bridge ── syg… ══ gw [namespace: dnsmasq, masquerade] out ══ syn… [the node: masquerade]
+//!             │
+//!            syv… (VXLAN) ── other nodes
 //! ```
 //!
 //! Outside of the network's own links, namespace and tables one thing is touched: `net.ipv4.ip_forward` of the node is
@@ -27,10 +30,12 @@ mod namespace;
 mod nat;
 mod networks;
 mod nft;
+mod peers;
 mod process;
 mod program;
 mod service;
 mod state;
+mod tunnel;
 
 pub use error::NetworkError;
 pub use networks::Networks;

@@ -5,7 +5,9 @@ use std::os::fd::AsRawFd as _;
 
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use rtnetlink::{Error, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
@@ -13,21 +15,40 @@ use crate::{NetworkError, namespace};
 
 const NO_DEVICE: i32 = -19;
 const EXISTS: i32 = -17;
+/// There is no such entry in a table.
+pub(crate) const NO_ENTRY: i32 = -2;
 
 /// A link as the kernel describes it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) is_bridge: bool,
     pub(crate) is_up: bool,
     /// The bridge that it is a port of.
     pub(crate) bridge: Option<u32>,
+    /// The longest packet.
+    pub(crate) mtu: u32,
+    pub(crate) mac: Vec<u8>,
+    /// How it is as a port of its bridge.
+    pub(crate) port: Vec<InfoBridgePort>,
+    /// How it is as a tunnel; empty when it is none.
+    pub(crate) vxlan: Vec<InfoVxlan>,
+}
+
+impl Link {
+    /// The UDP port of a tunnel.
+    pub(crate) fn vxlan_port(&self) -> Option<u16> {
+        self.vxlan.iter().find_map(|info| match info {
+            InfoVxlan::Port(port) => Some(*port),
+            _ => None,
+        })
+    }
 }
 
 /// The links of one namespace.
 #[derive(Debug)]
 pub(crate) struct Links {
-    handle: Handle,
+    pub(crate) handle: Handle,
     connection: JoinHandle<()>,
 }
 
@@ -37,12 +58,12 @@ impl Drop for Links {
     }
 }
 
-fn refused(what: impl Into<String>) -> impl FnOnce(Error) -> NetworkError {
+pub(crate) fn refused(what: impl Into<String>) -> impl FnOnce(Error) -> NetworkError {
     let what = what.into();
     |source| NetworkError::Kernel { what, source }
 }
 
-fn is(error: &Error, code: i32) -> bool {
+pub(crate) fn is(error: &Error, code: i32) -> bool {
     matches!(error, Error::NetlinkError(message) if message.raw_code() == code)
 }
 
@@ -88,7 +109,7 @@ impl Links {
         self.add(LinkVeth::new(one, other).build(), one).await
     }
 
-    async fn add(&self, message: LinkMessage, name: &str) -> Result<(), NetworkError> {
+    pub(crate) async fn add(&self, message: LinkMessage, name: &str) -> Result<(), NetworkError> {
         match self.handle.link().add(message).execute().await {
             Err(error) if !is(&error, EXISTS) => Err(refused(format!("make {name}"))(error)),
             _ => Ok(()),
@@ -105,8 +126,32 @@ impl Links {
         }
     }
 
+    pub(crate) async fn set_mtu(&self, name: &str, mtu: u32) -> Result<(), NetworkError> {
+        let link = self.get(name).await?;
+        if link.mtu == mtu {
+            return Ok(());
+        }
+        let message = LinkUnspec::new_with_index(link.index).mtu(mtu).build();
+        self.set(message, format!("give {name} packets of {mtu} bytes")).await
+    }
+
+    pub(crate) async fn set_mac(&self, name: &str, mac: [u8; 6]) -> Result<(), NetworkError> {
+        let link = self.get(name).await?;
+        if link.mac == mac {
+            return Ok(());
+        }
+        let message = LinkUnspec::new_with_index(link.index).address(mac.to_vec()).build();
+        self.set(message, format!("give {name} its MAC")).await
+    }
+
     async fn set(&self, message: LinkMessage, what: String) -> Result<(), NetworkError> {
         self.handle.link().set(message).execute().await.map_err(refused(what))
+    }
+
+    /// How a link is as a port of its bridge.
+    pub(crate) async fn set_port(&self, message: LinkMessage, what: String) -> Result<(), NetworkError> {
+        let set = self.handle.link().set_port(message).execute().await;
+        set.map_err(refused(what))
     }
 
     pub(crate) async fn up(&self, name: &str) -> Result<(), NetworkError> {
@@ -203,13 +248,30 @@ fn link(message: &LinkMessage) -> Link {
         is_bridge: false,
         is_up: message.header.flags.contains(LinkFlags::Up),
         bridge: None,
+        mtu: 0,
+        mac: Vec::new(),
+        port: Vec::new(),
+        vxlan: Vec::new(),
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Controller(index) => link.bridge = Some(*index),
-            LinkAttribute::LinkInfo(infos) => link.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge)),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(mac) => link.mac.clone_from(mac),
+            LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| link.note(info)),
             _ => {}
         }
     }
     link
+}
+
+impl Link {
+    fn note(&mut self, info: &LinkInfo) {
+        match info {
+            LinkInfo::Kind(kind) => self.is_bridge = *kind == InfoKind::Bridge,
+            LinkInfo::Data(InfoData::Vxlan(infos)) => self.vxlan.clone_from(infos),
+            LinkInfo::PortData(InfoPortData::BridgePort(infos)) => self.port.clone_from(infos),
+            _ => {}
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Names and addresses: what a step may name, and what is derived from it. Whatever goes into a rule, a path or a command
 //! line has passed here; nothing here touches the system.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use sha2::{Digest as _, Sha256};
+use symphony_core::network::{MTU_MIN, Vni};
 
 use crate::NetworkError;
 
@@ -61,6 +62,38 @@ pub(crate) fn mac(value: &str) -> Result<String, NetworkError> {
     Ok(value.to_ascii_lowercase())
 }
 
+/// A MAC address of one machine, as bytes.
+pub(crate) fn mac_bytes(value: &str) -> Result<[u8; 6], NetworkError> {
+    let mac = mac(value)?;
+    let mut bytes = [0; 6];
+    for (byte, part) in bytes.iter_mut().zip(mac.split(':')) {
+        *byte = u8::from_str_radix(part, 16).unwrap_or_default();
+    }
+    Ok(bytes)
+}
+
+/// The number of a network between nodes.
+pub(crate) fn vni(value: u32) -> Result<u32, NetworkError> {
+    checked("a network's number", &value.to_string(), Vni::try_from(value).is_ok())?;
+    Ok(value)
+}
+
+/// The longest packet.
+pub(crate) fn mtu(value: u16) -> Result<u32, NetworkError> {
+    checked("a length of packets", &value.to_string(), value >= MTU_MIN)?;
+    Ok(u32::from(value))
+}
+
+/// Where a node is reached: an IPv4 address and a port.
+pub(crate) fn underlay(value: &str) -> Result<SocketAddrV4, NetworkError> {
+    let parsed = value.parse::<SocketAddrV4>();
+    let is_valid = parsed
+        .as_ref()
+        .is_ok_and(|address| address.port() > 0 && !address.ip().is_unspecified());
+    checked("an underlay address", value, is_valid)?;
+    Ok(parsed.unwrap_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)))
+}
+
 /// An IPv4 address.
 pub(crate) fn address(value: &str) -> Result<Ipv4Addr, NetworkError> {
     let parsed = value.parse();
@@ -89,6 +122,12 @@ pub(crate) fn mask(prefix: u8) -> Ipv4Addr {
 /// Ten digits that stand for a name.
 pub(crate) fn short(name: &str) -> String {
     hex::encode(&Sha256::digest(name.as_bytes())[..5])
+}
+
+/// The MAC of a bridge: no gateway's (02:…) and no port's (52:54:00:…).
+pub(crate) fn bridge_mac(bridge: &str) -> [u8; 6] {
+    let hash = Sha256::digest(bridge.as_bytes());
+    [0x06, hash[0], hash[1], hash[2], hash[3], hash[4]]
 }
 
 /// The node's end of the pair between a bridge and its gateway.
@@ -126,6 +165,12 @@ mod tests {
         assert!(subnet("10.0.0.0").is_err() && subnet("10.0.0.0/33").is_err());
         assert_eq!(mask(24), Ipv4Addr::new(255, 255, 255, 0));
         assert_eq!(mac("52:54:00:AB:00:01").unwrap(), "52:54:00:ab:00:01");
+        assert_eq!(mac_bytes("52:54:00:AB:00:01").unwrap(), [0x52, 0x54, 0, 0xab, 0, 1]);
+        assert!(vni(0).is_err() && vni(1 << 24).is_err() && vni(77).is_ok() && mtu(575).is_err() && mtu(576).is_ok());
+        assert!(underlay("10.0.0.5:4789").is_ok());
+        for bad in ["10.0.0.5", "10.0.0.5:0", "0.0.0.0:1", "a:1", ""] {
+            assert!(underlay(bad).is_err(), "{bad:?}");
+        }
         assert!(mac("52:54:00:ab:00").is_err() && mac("5:54:00:ab:00:011").is_err());
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::links::Links;
 use crate::nft::Table;
 use crate::state::{Folder, State};
-use crate::{NetworkError, dhcp, filter, gateway, names, namespace, nat, nft};
+use crate::{NetworkError, dhcp, filter, gateway, names, namespace, nat, nft, peers, tunnel};
 
 /// The networks of one node, kept in one folder.
 #[derive(Debug)]
@@ -86,6 +86,12 @@ impl Networks {
             let table = self.rates(&settings)?;
             found.rates = table.stands(None).await?.then_some(settings);
         }
+        if let Some(settings) = settled.tunnel {
+            found.tunnel = tunnel::stands(&settings).await?.then_some(settings);
+        }
+        if let Some(settings) = settled.peers {
+            found.peers = peers::stand(&settings).await?.then_some(settings);
+        }
         Ok(Some(found))
     }
 
@@ -118,6 +124,10 @@ impl Networks {
         self.act(&folder, &mut state, step).await?;
         symphony_crash::point("network.step.done");
         note(&mut state.settled, step);
+        if matches!(step, Step::DropTunnel { .. }) {
+            // Nothing of it is left to be found again.
+            (state.wanted.tunnel, state.wanted.peers) = (None, None);
+        }
         folder.save(&state)?;
         symphony_crash::point("network.step.settled");
         Ok(())
@@ -160,6 +170,9 @@ impl Networks {
             Step::SetNat(settings) => nat::close(&settings.namespace).await,
             Step::SetFilter(settings) => filter::filter(settings)?.replace(None).await,
             Step::SetRates(settings) => self.rates(settings)?.replace(None).await,
+            Step::MakeTunnel(settings) => tunnel::make(settings).await,
+            Step::SetPeers(settings) => peers::set(settings).await,
+            Step::DropTunnel { .. } => drop_tunnel(&state.wanted).await,
             Step::Remove { object } => self.remove(folder, object).await,
         }
     }
@@ -171,6 +184,8 @@ impl Networks {
         };
         dhcp::stop(folder).await?;
         symphony_crash::point("network.remove.dhcp");
+        drop_tunnel(&wanted).await?;
+        symphony_crash::point("network.remove.tunnel");
         let space = wanted.gateway.as_ref().map(|settings| settings.namespace.as_str());
         let space = space.or(wanted.nat.as_ref().map(|settings| settings.namespace.as_str()));
         if let Some(name) = space {
@@ -201,6 +216,13 @@ impl Networks {
     }
 }
 
+async fn drop_tunnel(wanted: &FoundNetwork) -> Result<(), NetworkError> {
+    match &wanted.tunnel {
+        Some(settings) => tunnel::remove(names::link(&settings.link)?, names::link(&settings.bridge)?).await,
+        None => Ok(()),
+    }
+}
+
 /// What can be said before anything is touched: every name is one, and none changes within a network's life.
 fn check(state: &State, step: &Step) -> Result<(), NetworkError> {
     let same = |what: &str, old: Option<&str>, new: &str| match old {
@@ -211,6 +233,7 @@ fn check(state: &State, step: &Step) -> Result<(), NetworkError> {
         state.wanted.bridge.as_ref().map(|settings| &settings.bridge),
         state.wanted.gateway.as_ref().map(|settings| &settings.bridge),
         state.wanted.filter.as_ref().map(|settings| &settings.bridge),
+        state.wanted.tunnel.as_ref().map(|settings| &settings.bridge),
     ];
     let bridge = bridges.into_iter().flatten().next().map(String::as_str);
     let spaces = [
@@ -219,10 +242,16 @@ fn check(state: &State, step: &Step) -> Result<(), NetworkError> {
         state.wanted.nat.as_ref().map(|settings| &settings.namespace),
     ];
     let space = spaces.into_iter().flatten().next().map(String::as_str);
+    let link = state.wanted.tunnel.as_ref().map(|settings| settings.link.as_str());
     match step {
-        Step::MakeBridge(settings) => same("bridge", bridge, names::link(&settings.bridge)?),
+        Step::MakeBridge(settings) => {
+            names::mtu(settings.mtu)?;
+            same("bridge", bridge, names::link(&settings.bridge)?)
+        }
         Step::MakeGateway(settings) => {
             names::address(&settings.address)?;
+            names::mac_bytes(&settings.mac)?;
+            names::mtu(settings.mtu)?;
             same("bridge", bridge, names::link(&settings.bridge)?)?;
             same("namespace", space, names::namespace(&settings.namespace)?)
         }
@@ -240,7 +269,17 @@ fn check(state: &State, step: &Step) -> Result<(), NetworkError> {
             limit(settings.ports.len())?;
             filter::rates(settings, String::new()).map(drop)
         }
-        Step::Remove { .. } => Ok(()),
+        Step::MakeTunnel(settings) => {
+            tunnel::check(settings)?;
+            same("bridge", bridge, &settings.bridge)?;
+            same("tunnel", link, &settings.link)
+        }
+        Step::SetPeers(settings) => {
+            peers::check(settings)?;
+            same("bridge", bridge, &settings.bridge)?;
+            same("tunnel", link, &settings.link)
+        }
+        Step::DropTunnel { .. } | Step::Remove { .. } => Ok(()),
     }
 }
 
@@ -263,7 +302,9 @@ fn note(found: &mut FoundNetwork, step: &Step) {
         Step::SetNat(settings) => found.nat = Some(settings),
         Step::SetFilter(settings) => found.filter = Some(settings),
         Step::SetRates(settings) => found.rates = Some(settings),
-        Step::Remove { .. } => {}
+        Step::MakeTunnel(settings) => found.tunnel = Some(settings),
+        Step::SetPeers(settings) => found.peers = Some(settings),
+        Step::DropTunnel { .. } | Step::Remove { .. } => {}
     }
 }
 
@@ -275,6 +316,8 @@ fn forget(found: &mut FoundNetwork, step: &Step) {
         Step::SetNat(_) => found.nat = None,
         Step::SetFilter(_) => found.filter = None,
         Step::SetRates(_) => found.rates = None,
+        Step::SetPeers(_) => found.peers = None,
+        Step::MakeTunnel(_) | Step::DropTunnel { .. } => (found.tunnel, found.peers) = (None, None),
         Step::Remove { .. } => {}
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it is")]
 
+#[path = "network/across.rs"]
+mod across;
 #[path = "network/crash.rs"]
 mod crash;
 #[path = "network/filter.rs"]

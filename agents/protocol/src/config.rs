@@ -21,6 +21,10 @@ pub struct AgentConfig {
     pub name: Option<Name>,
     /// Where the data port listens; port 0 takes a free one.
     pub listen: String,
+    /// The IPv4 address at which other nodes reach this one with the packets of networks: `10.0.0.5`. That of the data port
+    /// when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<String>,
     /// What it does of that for which it was let in; all of it when empty. With `[join]`: what it is to be let in for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
@@ -47,6 +51,7 @@ impl Default for AgentConfig {
         Self {
             name: None,
             listen: "0.0.0.0:15761".to_owned(),
+            underlay: None,
             roles: Vec::new(),
             labels: Labels::default(),
             images: PathBuf::from("images"),

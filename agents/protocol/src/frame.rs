@@ -97,6 +97,9 @@ pub struct Hello {
     pub labels: Labels,
     /// Where its data port listens: `https://ADDRESS:PORT`.
     pub data_url: String,
+    /// Where other nodes reach it with the packets of networks: `10.0.0.5` or `10.0.0.5:4790`. Nothing: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<String>,
     /// The highest epoch that it has seen. A manager below it is deposed and must not go on.
     pub epoch_seen: Epoch,
 }

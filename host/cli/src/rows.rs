@@ -107,6 +107,9 @@ impl Listed for Node {
         let mut fields = identity(&self.meta, now);
         fields.push(("status", node_status(self)));
         fields.push(("agent", format!("{} at {}", self.status.version, self.status.data_url)));
+        if let Some(underlay) = &self.status.underlay {
+            fields.push(("networks", format!("reached at {underlay}")));
+        }
         let services: Vec<_> = self
             .status
             .services

@@ -104,7 +104,7 @@ impl Intents {
             let ports = vec![network::Port::of(port, &machine.meta.name, &name)];
             networks.push((
                 port.network_name.to_string(),
-                network::Intent::of(network, &name, ports),
+                network::Intent::of(network, &name, None, ports, Vec::new()),
             ));
         }
         Some(Self {

@@ -264,11 +264,11 @@ impl Reconciler {
     }
 }
 
-/// Whether the part of a network that is on a node is as it should be, as seen since its agent connected.
+/// Whether the part of a network that is on a node is as its own machines need it, as seen since its agent connected.
 fn is_settled(state: &State, context: &Context, key: &SegmentKey) -> bool {
     let session = context.agents.session_of(&key.1);
     match (state.ports.get(key), session) {
-        (Some(segment), Some(session)) => context.settled.is(key, segment.changed, session),
+        (Some(segment), Some(session)) => context.settled.has(key, segment.own_changed, session),
         _ => false,
     }
 }

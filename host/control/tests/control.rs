@@ -6,6 +6,7 @@ mod control {
     mod growing;
     mod harness;
     mod machines;
+    mod networks;
     mod sessions;
     mod swapping;
 }

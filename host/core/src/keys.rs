@@ -6,6 +6,7 @@
 //! v1/machine/PROJECT/NAME       v1/machine-id/ID       v1/machine-decision/MACHINE-ID
 //! v1/network/PROJECT/NAME       v1/network-id/ID       v1/network-segment/NETWORK-ID/NODE
 //! v1/address/NETWORK-ID/ADDRESS v1/mac/MAC             v1/subnets/PROJECT
+//! v1/vni/N
 //! v1/node/NAME                  v1/ledger/NODE         v1/event/ID
 //! v1/plugin/DIGEST              v1/activation/SLOT     v1/idempotency/PROJECT/KEY-HASH
 //! v1/cluster                    v1/leader              v1/epoch
@@ -166,6 +167,12 @@ pub fn network(project: &Name, name: &Name) -> String {
 #[must_use]
 pub fn networks_of(project: &Name) -> String {
     format!("{NETWORKS}{project}/")
+}
+
+/// Which network has a number between nodes: its id.
+#[must_use]
+pub fn vni(vni: crate::network::Vni) -> String {
+    format!("v1/vni/{}", vni.get())
 }
 
 /// From a network's id to its key.

@@ -1,9 +1,12 @@
 //! Virtual networks: what is wanted of them. Addresses are in [`addresses`]; how a network's parts are called on a node is
-//! in [`links`], and how fast a port may be in [`rate`].
+//! in [`links`], how fast a port may be in [`rate`], where nodes reach one another in [`underlay`], and what keeps networks
+//! apart between them in [`vni`].
 
 pub mod addresses;
 pub mod links;
 pub mod rate;
+pub mod underlay;
+pub mod vni;
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +22,8 @@ use crate::plan::network::Protocol;
 
 pub use addresses::{Address, Subnet, SubnetError};
 pub use rate::{Rate, RateError};
+pub use underlay::{Underlay, UnderlayError};
+pub use vni::{MTU_DEFAULT, MTU_MAX, MTU_MIN, Vni, VniError};
 
 /// Most rules of one port.
 pub const RULES_MAX: usize = 64;
@@ -42,11 +47,25 @@ pub struct NetworkSpec {
     /// Whether its machines may reach the outside.
     #[serde(default)]
     pub nat: bool,
+    /// The longest packet, in bytes; [`MTU_DEFAULT`] when none was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+}
+
+impl NetworkSpec {
+    /// The longest packet, in bytes.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.mtu.unwrap_or(MTU_DEFAULT)
+    }
 }
 
 /// What was seen of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkStatus {
+    /// Its number between nodes. A network from before there were any gets it when a node makes a part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<Vni>,
     /// The generation of the spec that the conditions are about.
     pub observed_generation: Generation,
     /// The details.

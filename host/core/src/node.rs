@@ -47,6 +47,9 @@ pub struct NodeStatus {
     /// What it has for machines; nothing where it runs none: it takes both roles, compute and network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<Compute>,
+    /// Where other nodes reach it with the packets of networks; nothing when nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<crate::network::Underlay>,
 }
 
 /// What a node has for machines.

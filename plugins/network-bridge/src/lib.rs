@@ -1,5 +1,7 @@
 //! Networks as bridges: the machines' links are in it, a namespace beside it has the gateway's address, DHCP and DNS, and
-//! the way out when there is one.
+//! the way out when there is one. With machines on other nodes a VXLAN tunnel is in it too, with a route for each of them:
+//! all that it has to know is in the intent, so nothing is learned and nothing flooded. Gateway, DHCP and DNS are on every
+//! node, with the same address and MAC, and never heard beyond it.
 //!
 //! The plan always starts from what there is now. One rule holds in every state: the filter stands right after the bridge
 //! and before anything that could carry a packet, and whatever changes, it is replaced at once.

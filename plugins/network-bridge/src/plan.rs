@@ -2,12 +2,15 @@
 
 use symphony_sdk::driver::Refusal;
 use symphony_sdk::driver::network::{
-    BridgeSettings, DhcpHost, DhcpSettings, FilterSettings, FoundNetwork, GatewaySettings, Intent, NatSettings, Port,
-    PortFilter, PortRate, RateSettings, Step,
+    BridgeSettings, DhcpHost, DhcpSettings, DnsName, FilterSettings, FoundNetwork, GatewaySettings, Intent,
+    NatSettings, Peer, PeerFilter, PeersSettings, Port, PortFilter, PortRate, RateSettings, Route, Step, Tunnel,
+    TunnelSettings,
 };
 
 /// Ports of one network on one node.
 const PORTS_MAX: usize = 1024;
+/// Ports of one network on all other nodes together.
+const PEERS_MAX: usize = 2048;
 
 /// Nothing is to be left.
 pub(crate) fn absent(intent: &Intent, found: Option<&FoundNetwork>) -> Vec<Step> {
@@ -20,9 +23,12 @@ pub(crate) fn present(intent: &Intent, found: Option<&FoundNetwork>) -> Result<V
     // Always in the same order: who asks for ports in another one wants nothing else.
     let mut ports: Vec<&Port> = intent.ports.iter().collect();
     ports.sort_by(|one, other| one.id.cmp(&other.id));
+    let mut peers: Vec<&Peer> = intent.peers.iter().collect();
+    peers.sort_by(|one, other| one.mac.cmp(&other.mac));
     let wanted = Wanted {
         intent,
         ports: &ports,
+        peers: &peers,
         prefix,
     };
     let nothing = FoundNetwork {
@@ -32,6 +38,8 @@ pub(crate) fn present(intent: &Intent, found: Option<&FoundNetwork>) -> Result<V
         nat: None,
         filter: None,
         rates: None,
+        tunnel: None,
+        peers: None,
     };
     let found = found.unwrap_or(&nothing);
     let (nat, rates) = (wanted.nat(), wanted.rates());
@@ -41,9 +49,12 @@ pub(crate) fn present(intent: &Intent, found: Option<&FoundNetwork>) -> Result<V
         .rates
         .as_ref()
         .map_or(rates.ports.is_empty(), |found| *found == rates);
+    let [tunnel, peers] = wanted.tunnel_steps(found);
     let steps = [
         missing(found.bridge.as_ref(), wanted.bridge()).map(Step::MakeBridge),
         missing(found.filter.as_ref(), wanted.filter()).map(Step::SetFilter),
+        tunnel,
+        peers,
         missing(found.gateway.as_ref(), wanted.gateway()).map(Step::MakeGateway),
         (!has_nat).then_some(Step::SetNat(nat)),
         missing(found.dhcp.as_ref(), wanted.dhcp()).map(Step::ServeDhcp),
@@ -61,6 +72,7 @@ fn missing<T: PartialEq>(found: Option<&T>, wanted: T) -> Option<T> {
 struct Wanted<'a> {
     intent: &'a Intent,
     ports: &'a [&'a Port],
+    peers: &'a [&'a Peer],
     prefix: u8,
 }
 
@@ -73,6 +85,43 @@ impl Wanted<'_> {
         BridgeSettings {
             object: self.object(),
             bridge: self.intent.bridge.clone(),
+            mtu: self.intent.mtu,
+        }
+    }
+
+    /// The tunnel and its routes, or the end of both. A tunnel that is made anew has no routes, whatever was found.
+    fn tunnel_steps(&self, found: &FoundNetwork) -> [Option<Step>; 2] {
+        let Some(tunnel) = &self.intent.tunnel else {
+            let is_left = found.tunnel.is_some() || found.peers.is_some();
+            return [is_left.then(|| Step::DropTunnel(self.object())), None];
+        };
+        let tunnel_wanted = self.tunnel(tunnel);
+        let has_tunnel = found.bridge.is_some() && found.tunnel.as_ref() == Some(&tunnel_wanted);
+        let peers = self.routes(tunnel);
+        let has_peers = has_tunnel && found.peers.as_ref() == Some(&peers);
+        [
+            (!has_tunnel).then_some(Step::MakeTunnel(tunnel_wanted)),
+            (!has_peers).then_some(Step::SetPeers(peers)),
+        ]
+    }
+
+    fn tunnel(&self, tunnel: &Tunnel) -> TunnelSettings {
+        TunnelSettings {
+            object: self.object(),
+            bridge: self.intent.bridge.clone(),
+            link: tunnel.link.clone(),
+            vni: tunnel.vni,
+            mtu: self.intent.mtu,
+            local: tunnel.local.clone(),
+        }
+    }
+
+    fn routes(&self, tunnel: &Tunnel) -> PeersSettings {
+        PeersSettings {
+            object: self.object(),
+            bridge: self.intent.bridge.clone(),
+            link: tunnel.link.clone(),
+            peers: self.peers.iter().map(|peer| route_of(peer)).collect(),
         }
     }
 
@@ -82,6 +131,8 @@ impl Wanted<'_> {
             bridge: self.intent.bridge.clone(),
             gateway: self.intent.gateway.clone(),
             ports: self.ports.iter().map(|port| filter_of(port)).collect(),
+            tunnel: self.intent.tunnel.as_ref().map(|tunnel| tunnel.link.clone()),
+            peers: self.peers.iter().map(|peer| voice_of(peer)).collect(),
         }
     }
 
@@ -92,6 +143,8 @@ impl Wanted<'_> {
             namespace: self.intent.namespace.clone(),
             address: self.intent.gateway.clone(),
             prefix: self.prefix,
+            mac: self.intent.gateway_mac.clone(),
+            mtu: self.intent.mtu,
         }
     }
 
@@ -113,7 +166,9 @@ impl Wanted<'_> {
             domain: self.intent.name.clone(),
             // Who may not reach the outside asks for none of its names either.
             forward: self.intent.nat,
+            mtu: self.intent.mtu,
             hosts: self.ports.iter().map(|port| host_of(port)).collect(),
+            names: self.peers.iter().map(|peer| name_of(peer)).collect(),
         }
     }
 
@@ -142,6 +197,28 @@ fn host_of(port: &Port) -> DhcpHost {
     }
 }
 
+fn voice_of(peer: &Peer) -> PeerFilter {
+    PeerFilter {
+        mac: peer.mac.clone(),
+        address: peer.address.clone(),
+    }
+}
+
+fn route_of(peer: &Peer) -> Route {
+    Route {
+        mac: peer.mac.clone(),
+        address: peer.address.clone(),
+        remote: peer.remote.clone(),
+    }
+}
+
+fn name_of(peer: &Peer) -> DnsName {
+    DnsName {
+        address: peer.address.clone(),
+        hostname: peer.hostname.clone(),
+    }
+}
+
 fn rate_of(port: &Port) -> Option<PortRate> {
     (port.rate_bits > 0).then(|| PortRate {
         link: port.link.clone(),
@@ -155,6 +232,12 @@ fn check(intent: &Intent) -> Result<u8, Refusal> {
         return Err(Refusal::Invalid(format!(
             "{} ports on one node are over the limit of {PORTS_MAX}",
             intent.ports.len()
+        )));
+    }
+    if intent.peers.len() > PEERS_MAX {
+        return Err(Refusal::Invalid(format!(
+            "{} ports on other nodes are over the limit of {PEERS_MAX}",
+            intent.peers.len()
         )));
     }
     let prefix = intent

@@ -22,13 +22,15 @@ impl Node {
 
     /// The same node with parts of the network gone, as somebody's hand or a kernel that started anew leaves it.
     pub(crate) fn accidents(&self) -> Vec<Self> {
-        let lose: [fn(&mut FoundNetwork); 6] = [
+        let lose: [fn(&mut FoundNetwork); 8] = [
             |found| found.bridge = None,
             |found| found.gateway = None,
             |found| found.dhcp = None,
             |found| found.nat = None,
             |found| found.filter = None,
             |found| found.rates = None,
+            |found| found.tunnel = None,
+            |found| found.peers = None,
         ];
         let Some(found) = &self.found else { return Vec::new() };
         let mut all: Vec<Self> = lose
@@ -52,6 +54,16 @@ impl Node {
         let found = self.found.get_or_insert_with(nothing);
         match step {
             Step::MakeBridge(settings) => found.bridge = (!cut).then(|| settings.clone()),
+            Step::MakeTunnel(_) if found.bridge.is_none() => return Err("there is no bridge".to_owned()),
+            Step::MakeTunnel(settings) => {
+                if found.tunnel.as_ref() != Some(settings) {
+                    found.peers = None;
+                }
+                found.tunnel = (!cut).then(|| settings.clone());
+            }
+            Step::SetPeers(_) if found.tunnel.is_none() => return Err("there is no tunnel".to_owned()),
+            Step::SetPeers(settings) => found.peers = (!cut).then(|| settings.clone()),
+            Step::DropTunnel(_) => (found.tunnel, found.peers) = (None, None),
             Step::SetFilter(_) if cut => {}
             Step::SetFilter(settings) => found.filter = Some(settings.clone()),
             Step::MakeGateway(_) | Step::SetNat(_) | Step::ServeDhcp(_) if found.bridge.is_none() => {
@@ -78,5 +90,7 @@ fn nothing() -> FoundNetwork {
         nat: None,
         filter: None,
         rates: None,
+        tunnel: None,
+        peers: None,
     }
 }

@@ -1,7 +1,9 @@
 //! The driver against a simulated node: from every state that a kill or an accident can leave.
 
+use std::collections::HashSet;
+
 use symphony_sdk::NetworkDriver;
-use symphony_sdk::driver::network::{Fact, Intent, NetworkFact, Port, Protocol, Rule, Step};
+use symphony_sdk::driver::network::{Fact, Intent, NetworkFact, Peer, Port, Protocol, Rule, Step, Tunnel};
 use symphony_sdk::driver::{Goal, Refusal};
 
 use crate::Bridge;
@@ -28,9 +30,43 @@ fn network(ports: &[u8]) -> Intent {
         namespace: "sy-1".to_owned(),
         subnet: "10.0.0.0/24".to_owned(),
         gateway: "10.0.0.1".to_owned(),
+        gateway_mac: "02:00:00:00:00:01".to_owned(),
+        mtu: 1_450,
         nat: false,
         ports: ports.iter().copied().map(port).collect(),
+        tunnel: None,
+        peers: Vec::new(),
     }
+}
+
+fn peer(n: u8) -> Peer {
+    Peer {
+        mac: format!("52:54:00:00:01:{n:02x}"),
+        address: format!("10.0.0.{n}"),
+        hostname: format!("far{n}"),
+        remote: "10.9.0.2:4789".to_owned(),
+    }
+}
+
+/// With machines on another node.
+fn spread(ports: &[u8], peers: &[u8]) -> Intent {
+    Intent {
+        tunnel: Some(Tunnel {
+            link: "syv1".to_owned(),
+            vni: 77,
+            local: "10.9.0.1:4789".to_owned(),
+        }),
+        peers: peers.iter().copied().map(peer).collect(),
+        ..network(ports)
+    }
+}
+
+/// The same, of a node that is reached elsewhere now.
+fn moved() -> Intent {
+    let mut intent = spread(&[2], &[12, 13]);
+    intent.tunnel.as_mut().unwrap().local = "10.9.0.9:4789".to_owned();
+    intent.mtu = 8_950;
+    intent
 }
 
 fn limited() -> Intent {
@@ -79,6 +115,9 @@ fn names(steps: &[Step]) -> Vec<&'static str> {
         Step::SetNat(_) => "set-nat",
         Step::ServeDhcp(_) => "serve-dhcp",
         Step::SetRates(_) => "set-rates",
+        Step::MakeTunnel(_) => "make-tunnel",
+        Step::SetPeers(_) => "set-peers",
+        Step::DropTunnel(_) => "drop-tunnel",
         Step::Remove(_) => "remove",
     };
     steps.iter().map(name).collect()
@@ -112,6 +151,13 @@ fn check_goal(intent: &Intent, node: &Node) {
     assert_eq!(found.nat.as_ref().is_some_and(|nat| nat.enabled), intent.nat);
     assert_eq!(found.filter.as_ref().unwrap().ports.len(), intent.ports.len());
     assert_eq!(found.dhcp.as_ref().unwrap().hosts.len(), intent.ports.len());
+    assert_eq!(found.tunnel.is_some(), intent.tunnel.is_some());
+    assert_eq!(
+        found.peers.as_ref().map_or(0, |peers| peers.peers.len()),
+        intent.peers.len()
+    );
+    assert_eq!(found.filter.as_ref().unwrap().peers.len(), intent.peers.len());
+    assert_eq!(found.dhcp.as_ref().unwrap().names.len(), intent.peers.len());
     let limited = intent.ports.iter().filter(|port| port.rate_bits > 0).count();
     assert_eq!(found.rates.as_ref().map_or(0, |rates| rates.ports.len()), limited);
 }
@@ -159,6 +205,35 @@ fn plans_in_words() {
         (network(&[2, 3]), after(&with_nat()), vec!["set-nat", "serve-dhcp"]),
         (with_nat(), after(&limited()), vec!["set-filter", "set-rates"]),
         (limited(), after(&limited()), vec![]),
+        (
+            spread(&[2], &[12]),
+            EMPTY,
+            vec![
+                "make-bridge",
+                "set-filter",
+                "make-tunnel",
+                "set-peers",
+                "make-gateway",
+                "serve-dhcp",
+            ],
+        ),
+        (
+            spread(&[2], &[12, 13]),
+            after(&spread(&[2], &[12])),
+            vec!["set-filter", "set-peers", "serve-dhcp"],
+        ),
+        (spread(&[2], &[13, 12]), after(&spread(&[2], &[12, 13])), vec![]),
+        (
+            network(&[2]),
+            after(&spread(&[2], &[12])),
+            vec!["set-filter", "drop-tunnel", "serve-dhcp"],
+        ),
+        (
+            moved(),
+            after(&spread(&[2], &[12, 13])),
+            vec!["make-bridge", "make-tunnel", "set-peers", "make-gateway", "serve-dhcp"],
+        ),
+        (gone(), after(&moved()), vec!["remove"]),
         (gone(), after(&limited()), vec!["remove"]),
         (gone(), EMPTY, vec![]),
     ];
@@ -167,18 +242,20 @@ fn plans_in_words() {
     }
 }
 
-/// Every state that a kill between or in the middle of steps or an accident can leave, of every intent: from each of
+/// Most states that are looked at, in the order in which they are reached.
+const STATES_MAX: usize = 1_500;
+
+/// The states that a kill between or in the middle of steps or an accident can leave, of every intent: from each of
 /// them the plan ends in what is wanted, every step may be done twice, and one plan is enough.
-#[test]
-fn every_state_leads_to_the_goal() {
-    let intents = [network(&[]), network(&[2]), with_nat(), limited(), gone()];
+fn every_state_leads_to(intents: &[Intent]) {
     let mut states = vec![EMPTY];
+    let mut known: HashSet<String> = HashSet::from([format!("{EMPTY:?}")]);
     let mut next = 0;
-    while next < states.len() {
+    while next < states.len().min(STATES_MAX) {
         let state = states[next].clone();
         next += 1;
         let mut reached = if next < 100 { state.accidents() } else { Vec::new() };
-        for intent in &intents {
+        for intent in intents {
             let (_, rounds) = settled(intent, state.clone());
             assert!(rounds <= 1, "from {state:?} a second plan was needed");
             let mut node = state.clone();
@@ -192,13 +269,19 @@ fn every_state_leads_to_the_goal() {
                 reached.extend([cut, node.clone()]);
             }
         }
-        for node in reached {
-            if !states.contains(&node) {
-                states.push(node);
-            }
-        }
+        states.extend(reached.into_iter().filter(|node| known.insert(format!("{node:?}"))));
     }
-    assert!(states.len() > 100, "only {} states were reached", states.len());
+    assert!(next > 100, "only {next} states were reached");
+}
+
+#[test]
+fn every_state_leads_to_the_goal() {
+    every_state_leads_to(&[network(&[]), network(&[2]), with_nat(), limited(), gone()]);
+}
+
+#[test]
+fn every_state_of_a_tunnel_leads_to_the_goal() {
+    every_state_leads_to(&[network(&[2]), spread(&[2], &[12]), moved(), gone()]);
 }
 
 #[test]
@@ -230,6 +313,12 @@ fn the_most_ports_fit_and_more_are_refused() {
     };
     assert!(plan(&many(1024), &EMPTY).is_ok());
     assert!(matches!(plan(&many(1025), &EMPTY), Err(Refusal::Invalid(_))));
+    let far = |count: usize| Intent {
+        peers: vec![peer(2); count],
+        ..spread(&[2], &[])
+    };
+    assert!(plan(&far(2048), &EMPTY).is_ok());
+    assert!(matches!(plan(&far(2049), &EMPTY), Err(Refusal::Invalid(_))));
     for subnet in ["10.0.0.0", "10.0.0.0/7", "10.0.0.0/31", "10.0.0.0/x", ""] {
         let odd = Intent {
             subnet: subnet.to_owned(),

@@ -1,6 +1,6 @@
 //! What a network is from its first step to its removal, and what is refused.
 
-use symphony_core::plan::network::{Probe, Step};
+use symphony_core::plan::network::{PEERS_MAX, PORTS_MAX, Probe, Step};
 use symphony_network::{NetworkError, Networks};
 
 use crate::machine::Machine;
@@ -115,6 +115,7 @@ async fn what_is_no_network_is_refused_before_anything_is_made() {
         Step::MakeBridge(symphony_core::plan::network::BridgeSettings {
             object: object.to_owned(),
             bridge: bridge.to_owned(),
+            mtu: 1_450,
         })
     };
     refused(with("../elsewhere", &bridge.bridge)).await;
@@ -152,4 +153,31 @@ fn the_largest_network_is_taken() {
         networks.run(&Step::SetFilter(filter.clone())).await.unwrap();
         assert_eq!(net.found(&networks).await.unwrap().filter, Some(filter));
     });
+}
+
+#[test]
+fn the_largest_plan_and_what_is_seen_of_it_fit_in_a_frame() {
+    let mut net = Net::new(1, &[2]);
+    net.local = Some("10.9.255.255:14789".to_owned());
+    net.peers = vec![(3, "10.9.255.255:14789".to_owned())];
+    let mut found = net.wanted();
+    // As long as each of them can be.
+    let hostname = "a-machine-with-quite-a-long-name-of-more-than-forty-characters".to_owned();
+    let address = "255.255.255.255".to_owned();
+    let filter = found.filter.as_mut().unwrap();
+    filter.ports[0].address = address.clone();
+    filter.ports = vec![filter.ports[0].clone(); PORTS_MAX];
+    filter.peers[0].address = address.clone();
+    filter.peers = vec![filter.peers[0].clone(); PEERS_MAX];
+    let dhcp = found.dhcp.as_mut().unwrap();
+    (dhcp.hosts[0].address, dhcp.hosts[0].hostname) = (address.clone(), hostname.clone());
+    dhcp.hosts = vec![dhcp.hosts[0].clone(); PORTS_MAX];
+    (dhcp.names[0].address, dhcp.names[0].hostname) = (address.clone(), hostname);
+    dhcp.names = vec![dhcp.names[0].clone(); PEERS_MAX];
+    let peers = found.peers.as_mut().unwrap();
+    peers.peers[0].address = address;
+    peers.peers = vec![peers.peers[0].clone(); PEERS_MAX];
+    // The steps carry what the facts give back, and the call around them is small.
+    let bytes = serde_json::to_vec(&found).unwrap().len();
+    assert!(bytes + (16 << 10) < symphony_protocol::FRAME_BYTES_MAX, "{bytes} bytes");
 }

@@ -28,6 +28,7 @@ pub(crate) struct Machine {
 pub(crate) struct Lease {
     pub(crate) address: Ipv4Addr,
     pub(crate) router: Option<Ipv4Addr>,
+    pub(crate) mtu: Option<u16>,
 }
 
 impl Machine {
@@ -37,11 +38,16 @@ impl Machine {
     }
 
     pub(crate) fn plug_as(net: &Net, link: &str, mac: &str) -> Self {
-        let (space, bridge) = (format!("m-{link}"), net.bridge());
+        let (space, bridge, mtu, ip) = (format!("m-{link}"), net.bridge(), net.mtu, net.ip());
         sh(&format!(
-            "ip netns add {space} && ip link add {link} type veth peer name eth0 netns {space} address {mac} \
-             && ip -n {space} link set lo up && ip -n {space} link set eth0 up && ip link set {link} master {bridge} up"
+            "ip netns add {space} && ip link add eth0 netns {space} address {mac} mtu {mtu} type veth peer name {link} mtu {mtu} \
+             && ip -n {space} link set lo up && ip -n {space} link set eth0 up"
         ));
+        match net.home {
+            Some(home) => sh(&format!("ip link set {link} netns {home}")),
+            None => String::new(),
+        };
+        sh(&format!("{ip} link set {link} master {bridge} up"));
         let machine = Self { space };
         machine.ip("route add 255.255.255.255 dev eth0");
         machine.within(|| std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap());
@@ -156,6 +162,7 @@ impl Machine {
         Some(Lease {
             address: four(&answer[16..20]),
             router: option(&answer, 3).map(|router| four(&router)),
+            mtu: option(&answer, 26).map(|mtu| u16::from_be_bytes([mtu[0], mtu[1]])),
         })
     }
 }
@@ -167,7 +174,7 @@ pub(crate) fn message(mac: &[u8], kind: u8, options: &[u8]) -> Vec<u8> {
     message[4..8].copy_from_slice(b"symp");
     message[10] = 0x80;
     message[28..34].copy_from_slice(mac);
-    message.extend([99, 130, 83, 99, 53, 1, kind, 55, 2, 1, 3]);
+    message.extend([99, 130, 83, 99, 53, 1, kind, 55, 3, 1, 3, 26]);
     message.extend(options);
     message.push(255);
     message

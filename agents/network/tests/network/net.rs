@@ -1,8 +1,8 @@
 //! A network as a driver would want it, and its steps.
 
 use symphony_core::plan::network::{
-    BridgeSettings, DhcpHost, DhcpSettings, Fact, FilterSettings, FoundNetwork, GatewaySettings, NatSettings,
-    PortFilter, PortRate, Probe, RateSettings, Rule, Step,
+    BridgeSettings, DhcpHost, DhcpSettings, DnsName, Fact, FilterSettings, FoundNetwork, GatewaySettings, NatSettings,
+    PeerFilter, PeersSettings, PortFilter, PortRate, Probe, RateSettings, Route, Rule, Step, TunnelSettings,
 };
 use symphony_network::Networks;
 
@@ -14,6 +14,15 @@ pub(crate) struct Net {
     pub(crate) rules: Vec<Rule>,
     pub(crate) nat: bool,
     pub(crate) rate_bits: u64,
+    pub(crate) mtu: u16,
+    /// Tells the names of one node's part from those of another's on the same kernel.
+    pub(crate) side: &'static str,
+    /// The namespace that stands for the node; none: this one.
+    pub(crate) home: Option<&'static str>,
+    /// Where the node is reached; none: no tunnel.
+    pub(crate) local: Option<String>,
+    /// The machines on other nodes, and where those are reached.
+    pub(crate) peers: Vec<(u8, String)>,
 }
 
 impl Net {
@@ -25,6 +34,11 @@ impl Net {
             rules: Vec::new(),
             nat: false,
             rate_bits: 0,
+            mtu: 1_450,
+            side: "",
+            home: None,
+            local: None,
+            peers: Vec::new(),
         }
     }
 
@@ -33,15 +47,25 @@ impl Net {
     }
 
     pub(crate) fn bridge(&self) -> String {
-        format!("br{}", self.number)
+        format!("br{}{}", self.number, self.side)
     }
 
     pub(crate) fn namespace(&self) -> String {
-        format!("sy-{}", self.number)
+        format!("sy-{}{}", self.number, self.side)
     }
 
     pub(crate) fn link(&self, port: u8) -> String {
-        format!("tap{}-{port}", self.number)
+        format!("tap{}{}-{port}", self.number, self.side)
+    }
+
+    pub(crate) fn tunnel(&self) -> String {
+        format!("vx{}{}", self.number, self.side)
+    }
+
+    /// `ip` on its node.
+    pub(crate) fn ip(&self) -> String {
+        self.home
+            .map_or_else(|| "ip".to_owned(), |home| format!("ip -n {home}"))
     }
 
     pub(crate) fn mac(&self, port: u8) -> String {
@@ -56,6 +80,7 @@ impl Net {
         Step::MakeBridge(BridgeSettings {
             object: self.object(),
             bridge: self.bridge(),
+            mtu: self.mtu,
         })
     }
 
@@ -66,12 +91,18 @@ impl Net {
             namespace: self.namespace(),
             address: Self::address(1),
             prefix: 24,
+            mac: format!("02:00:00:00:00:{:02x}", self.number),
+            mtu: self.mtu,
         })
     }
 
     pub(crate) fn serve_dhcp(&self) -> Step {
         let host = |port: &u8| DhcpHost {
             mac: self.mac(*port),
+            address: Self::address(*port),
+            hostname: format!("machine-{port}"),
+        };
+        let name = |(port, _): &(u8, String)| DnsName {
             address: Self::address(*port),
             hostname: format!("machine-{port}"),
         };
@@ -82,7 +113,9 @@ impl Net {
             gateway: Self::address(1),
             domain: "test.internal".to_owned(),
             forward: false,
+            mtu: self.mtu,
             hosts: self.ports.iter().map(host).collect(),
+            names: self.peers.iter().map(name).collect(),
         })
     }
 
@@ -102,12 +135,47 @@ impl Net {
             address: Self::address(*port),
             allow: self.rules.clone(),
         };
+        let peer = |(port, _): &(u8, String)| PeerFilter {
+            mac: self.mac(*port),
+            address: Self::address(*port),
+        };
         Step::SetFilter(FilterSettings {
             object: self.object(),
             bridge: self.bridge(),
             gateway: Self::address(1),
             ports: self.ports.iter().map(port).collect(),
+            tunnel: self.local.as_ref().map(|_| self.tunnel()),
+            peers: self.peers.iter().map(peer).collect(),
         })
+    }
+
+    pub(crate) fn make_tunnel(&self) -> Step {
+        Step::MakeTunnel(TunnelSettings {
+            object: self.object(),
+            bridge: self.bridge(),
+            link: self.tunnel(),
+            vni: 70 + u32::from(self.number),
+            mtu: self.mtu,
+            local: self.local.clone().unwrap(),
+        })
+    }
+
+    pub(crate) fn set_peers(&self) -> Step {
+        let route = |(port, remote): &(u8, String)| Route {
+            mac: self.mac(*port),
+            address: Self::address(*port),
+            remote: remote.clone(),
+        };
+        Step::SetPeers(PeersSettings {
+            object: self.object(),
+            bridge: self.bridge(),
+            link: self.tunnel(),
+            peers: self.peers.iter().map(route).collect(),
+        })
+    }
+
+    pub(crate) fn drop_tunnel(&self) -> Step {
+        Step::DropTunnel { object: self.object() }
     }
 
     pub(crate) fn set_rates(&self) -> Step {
@@ -128,14 +196,12 @@ impl Net {
 
     /// All of the steps that build it.
     pub(crate) fn steps(&self) -> Vec<Step> {
-        vec![
-            self.make_bridge(),
-            self.set_filter(),
-            self.set_rates(),
-            self.make_gateway(),
-            self.serve_dhcp(),
-            self.set_nat(),
-        ]
+        let mut steps = vec![self.make_bridge(), self.set_filter()];
+        if self.local.is_some() {
+            steps.extend([self.make_tunnel(), self.set_peers()]);
+        }
+        steps.extend([self.set_rates(), self.make_gateway(), self.serve_dhcp(), self.set_nat()]);
+        steps
     }
 
     pub(crate) async fn build(&self, networks: &Networks) {
@@ -158,6 +224,11 @@ impl Net {
     /// Everything is there, with the very settings of the steps.
     pub(crate) async fn assert_stands(&self, networks: &Networks) {
         let found = self.found(networks).await.expect("the network is there");
+        assert_eq!(found, self.wanted());
+    }
+
+    /// What there is when every step was done.
+    pub(crate) fn wanted(&self) -> FoundNetwork {
         let mut wanted = FoundNetwork::default();
         for step in self.steps() {
             match step {
@@ -167,9 +238,11 @@ impl Net {
                 Step::SetNat(settings) => wanted.nat = Some(settings),
                 Step::SetFilter(settings) => wanted.filter = Some(settings),
                 Step::SetRates(settings) => wanted.rates = Some(settings),
-                Step::Remove { .. } => {}
+                Step::MakeTunnel(settings) => wanted.tunnel = Some(settings),
+                Step::SetPeers(settings) => wanted.peers = Some(settings),
+                Step::DropTunnel { .. } | Step::Remove { .. } => {}
             }
         }
-        assert_eq!(found, wanted);
+        wanted
     }
 }

@@ -22,6 +22,7 @@ fn a_known_machine_gets_its_address_and_no_other() {
         let lease = |end: u8| Lease {
             address: [10, 0, 0, end].into(),
             router: Some([10, 0, 0, 1].into()),
+            mtu: Some(1_450),
         };
         assert_eq!(one.lease(&net.mac(2), true), Some(lease(2)));
         assert_eq!(other.lease(&net.mac(3), false), None);
@@ -38,7 +39,7 @@ fn a_known_machine_gets_its_address_and_no_other() {
     });
 }
 
-fn resolves(machine: &Machine, name: &str, address: [u8; 4]) -> bool {
+pub(crate) fn resolves(machine: &Machine, name: &str, address: [u8; 4]) -> bool {
     let socket = machine.udp(0);
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];

@@ -65,10 +65,12 @@ pub fn network(network: &Network, revision: u64) -> v1::Network {
         spec: v1::NetworkSpec {
             subnet: network.spec.subnet.to_string(),
             nat: network.spec.nat,
+            mtu: Some(network.spec.mtu()),
         },
         status: v1::NetworkStatus {
             gateway: network.spec.subnet.gateway().to_string(),
             addresses_max: network.spec.subnet.machines_max(),
+            vni: network.status.vni.map(u32::from),
             conditions: conditions(&network.status.conditions),
         },
     }

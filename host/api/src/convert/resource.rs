@@ -124,6 +124,7 @@ pub fn node(node: &core::node::Node, ledger: Option<&Ledger>, revision: u64) -> 
                 .compute
                 .as_ref()
                 .map(|have| super::machine::compute(have, ledger)),
+            underlay: node.status.underlay.map(String::from),
         },
     }
 }

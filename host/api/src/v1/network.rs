@@ -26,6 +26,9 @@ pub struct NetworkSpec {
     pub subnet: String,
     /// Whether its machines may reach the outside.
     pub nat: bool,
+    /// The longest packet, in bytes; absent from a manager that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
 }
 
 /// What was seen of a network.
@@ -35,6 +38,9 @@ pub struct NetworkStatus {
     pub gateway: String,
     /// Most machines that it can have.
     pub addresses_max: u32,
+    /// Its number between nodes (VXLAN); absent as long as it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
     /// The details.
     #[serde(default)]
     pub conditions: Vec<Condition>,
@@ -63,4 +69,7 @@ pub struct CreateNetworkSpec {
     /// Whether its machines may reach the outside.
     #[serde(default)]
     pub nat: bool,
+    /// The longest packet, in bytes, from 576 to 8,950: what the network between nodes takes, less 50. 1,450 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
 }

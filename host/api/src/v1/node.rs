@@ -46,6 +46,9 @@ pub struct NodeStatus {
     /// What it has for machines; absent where it runs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<NodeCompute>,
+    /// Where other nodes reach it with the packets of networks; absent when nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<String>,
 }
 
 /// What a node has for machines.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use symphony_api::v1::{CreateNetwork, CreateNetworkSpec, Kind, Network};
 use symphony_api::{Client, Code};
 use symphony_core::name::Name;
-use symphony_core::network::Subnet;
+use symphony_core::network::{MTU_MAX, MTU_MIN, Subnet};
 
 use crate::failure::Failure;
 use crate::globals::Waiting;
@@ -51,6 +51,7 @@ const CREATE_HELP: &str = "\
 Examples:
   symphony network create net1
   symphony network create net1 --subnet 10.0.0.0/24 --nat
+  symphony network create storage --mtu 8950
 
 Its first address is the gateway's, which also gives machines their addresses and knows their names. Networks of a
 project don't overlap; those of two projects may, and never meet.";
@@ -67,6 +68,9 @@ pub struct CreateArgs {
     /// Let its machines reach the outside
     #[arg(long)]
     nat: bool,
+    /// Its longest packet, in bytes: what the network between your nodes takes, less 50; 1450 when not given
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(i64::from(MTU_MIN)..=i64::from(MTU_MAX)))]
+    mtu: Option<u16>,
     /// A label of the network; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<String>,
@@ -132,6 +136,7 @@ fn body(args: &CreateArgs) -> Result<CreateNetwork, Failure> {
         spec: CreateNetworkSpec {
             subnet: args.subnet.as_ref().map(ToString::to_string),
             nat: args.nat,
+            mtu: args.mtu,
         },
     })
 }

@@ -10,6 +10,7 @@ use symphony_core::id::{NodeId, ServiceId};
 use symphony_core::keys;
 use symphony_core::meta::Meta;
 use symphony_core::name::Name;
+use symphony_core::network::Underlay;
 use symphony_core::node::{Node, NodeSpec, NodeStatus, Role, Service};
 use symphony_protocol::{Hello, SILENCE_MS_MAX};
 use symphony_store::{Compare, Txn};
@@ -109,12 +110,21 @@ fn registered(old: Option<&Node>, hello: &Hello) -> Node {
         pools,
         // A machine's ports are made by its own node.
         compute: hello.compute.clone().filter(|_| hello.roles.contains(&Role::Network)),
+        underlay: underlay(hello),
     };
     Node {
         meta,
         spec: old.map_or_else(NodeSpec::default, |old| old.spec.clone()),
         status,
     }
+}
+
+/// Where the others reach the node. An agent that says nonsense is an agent that says nothing.
+fn underlay(hello: &Hello) -> Option<Underlay> {
+    let parsed = hello.underlay.as_ref()?.parse();
+    parsed
+        .inspect_err(|error| tracing::warn!(node = %hello.node, %error, "an agent names no address for its networks"))
+        .ok()
 }
 
 /// Until `stop`, writes `unknown` on nodes that have had no session for a while. After a start every node gets that

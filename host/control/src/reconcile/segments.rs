@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use symphony_core::condition::Truth;
 use symphony_core::counter::Generation;
 use symphony_core::event::{Event, Severity, Subject};
+use symphony_core::id::NetworkId;
 use symphony_core::keys;
 use symphony_core::name::Name;
-use symphony_core::network::{Network, Segment};
+use symphony_core::network::{Network, Segment, Underlay, Vni};
 use symphony_core::plan::Goal;
-use symphony_core::plan::network::{Intent, Networks, Port};
+use symphony_core::plan::network::{Intent, Networks, Peer, Port};
 use symphony_protocol::{Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Revision, Txn};
 
@@ -41,6 +42,12 @@ impl Settled {
         at.get(key) == Some(&(changed, session))
     }
 
+    /// Whether it was as it should be at this change of it or later.
+    pub(super) fn has(&self, key: &SegmentKey, since: Revision, session: u64) -> bool {
+        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.get(key).is_some_and(|(at, of)| *at >= since && *of == session)
+    }
+
     fn set(&self, key: &SegmentKey, now: Option<(Revision, u64)>) {
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         match now {
@@ -55,6 +62,11 @@ pub(super) async fn pass(context: &Context, key: SegmentKey, session: u64) -> Re
     let Some(segment) = OneSegment::read(&context.view.read(), &key) else {
         return Err(PassError::Unready("the record of its network".to_owned()));
     };
+    if segment.intent.goal == Goal::Present && segment.network.value.status.vni.is_none() {
+        number(context, &segment.network).await?;
+        // With its number it is another intent.
+        return Err(PassError::Raced);
+    }
     if segment.intent.goal == Goal::Present && !segment.is_marked {
         mark(context, &segment).await?;
     }
@@ -66,6 +78,7 @@ pub(super) async fn pass(context: &Context, key: SegmentKey, session: u64) -> Re
         }
         Ok(End::Met(())) => {
             context.settled.set(&key, Some((segment.changed, session)));
+            connected(context, &segment).await?;
             if others_settled(context, &key) {
                 let said = say(context, &segment, Truth::True, ("made", String::new())).await;
                 if said.is_err() {
@@ -95,6 +108,8 @@ struct OneSegment {
     changed: Revision,
     is_marked: bool,
     intent: Intent,
+    /// Nodes that have ports of the network and can't be reached by all the others that have.
+    cut_off: Vec<Name>,
     /// The machines that wait for it, by name and with commas: what is done for it is part of their story.
     waiting: String,
 }
@@ -118,8 +133,11 @@ impl OneSegment {
             .map(|(machine, port)| Port::of(port, &machine.meta.name, &key.1))
             .collect();
         ports.sort_by(|a, b| a.id.cmp(&b.id));
+        let local = underlay(state, &key.1);
+        let peers = peers(state, key, local);
         Some(Self {
-            intent: Intent::of(&network.value, &key.1, ports),
+            intent: Intent::of(&network.value, &key.1, local, ports, peers),
+            cut_off: cut_off(state, key.0),
             network,
             node: key.1.clone(),
             changed: segment.changed,
@@ -127,6 +145,44 @@ impl OneSegment {
             waiting: waiting.join(","),
         })
     }
+}
+
+fn underlay<'a>(state: &'a State, node: &Name) -> Option<&'a Underlay> {
+    state.nodes.get(node)?.value.status.underlay.as_ref()
+}
+
+/// The network's ports on other nodes, as far as those can be reached. Those that machines are letting go of too: as long
+/// as they may speak, they are who they were.
+fn peers(state: &State, key: &SegmentKey, local: Option<&Underlay>) -> Vec<Peer> {
+    let mut peers = Vec::new();
+    for (node, segment) in state.ports.of(key.0).filter(|(node, _)| **node != key.1) {
+        let remote = underlay(state, node);
+        let Some(remote) = remote.filter(|remote| local.is_some_and(|local| local.reaches(remote))) else {
+            continue;
+        };
+        let machines = segment.machines.iter();
+        for machine in machines.filter_map(|id| state.machines.get(state.machine_keys.get(id)?)) {
+            let ports = all_ports(&machine.value).filter(|port| port.network == key.0);
+            peers.extend(ports.map(|port| Peer::of(port, &machine.value.meta.name, remote)));
+        }
+    }
+    peers.sort_by(|a, b| a.mac.cmp(&b.mac));
+    peers
+}
+
+/// The nodes of a network that are not reached by all its others: the same from wherever it is looked at.
+fn cut_off(state: &State, network: NetworkId) -> Vec<Name> {
+    let nodes = state
+        .ports
+        .of(network)
+        .filter(|(_, segment)| !segment.machines.is_empty());
+    let nodes: Vec<(&Name, Option<&Underlay>)> = nodes.map(|(node, _)| (node, underlay(state, node))).collect();
+    // Of those that are reached on their own kernel only and the others, the others are where a network belongs.
+    let far = nodes.iter().filter_map(|(_, at)| *at).find(|at| !at.is_loopback());
+    let first = far.or_else(|| nodes.iter().find_map(|(_, at)| *at));
+    let is_cut_off = |at: Option<&Underlay>| at.is_none_or(|at| first.is_some_and(|first| !first.reaches(at)));
+    let cut_off = nodes.iter().filter(|(_, at)| nodes.len() > 1 && is_cut_off(*at));
+    cut_off.map(|(node, _)| (*node).clone()).collect()
 }
 
 impl Driven for OneSegment {
@@ -193,10 +249,62 @@ async fn unmark(context: &Context, segment: &OneSegment) -> Result<(), PassError
     commit(context, Txn::new().delete(key)).await
 }
 
+/// Gives a network from before there were any its number between nodes.
+async fn number(context: &Context, network: &Stored<Network>) -> Result<(), PassError> {
+    let vni = Vni::by_chance(clock::new_uuid().as_u64_pair().1);
+    let mut numbered = network.value.clone();
+    numbered.status.vni = Some(vni);
+    let meta = &numbered.meta;
+    let key = keys::network(&meta.project, &meta.name);
+    let txn = Txn::new()
+        .when(Compare::mod_revision(key.clone(), network.revision))
+        .when(Compare::absent(keys::vni(vni)))
+        .put(keys::vni(vni), meta.id.to_string().into_bytes())
+        .put_record(key, &numbered)
+        .map_err(WriteError::from)?;
+    commit(context, txn).await
+}
+
+/// Most nodes that are named when they can't be reached.
+const NAMED_MAX: usize = 5;
+
+/// Says on the network's record when nodes that are in it can't reach one another at all. Whether packets do arrive is
+/// nobody's to say here.
+async fn connected(context: &Context, segment: &OneSegment) -> Result<(), PassError> {
+    if segment.cut_off.is_empty() {
+        let was_said = segment.network.value.status.conditions.of("connected").is_some();
+        let said = (
+            "reachable",
+            "all its nodes have addresses that the others reach".to_owned(),
+        );
+        return match was_said {
+            true => say_of(context, segment, "connected", Truth::True, said).await,
+            false => Ok(()),
+        };
+    }
+    let more = if segment.cut_off.len() > NAMED_MAX {
+        " and others"
+    } else {
+        ""
+    };
+    let names: Vec<&str> = segment.cut_off.iter().take(NAMED_MAX).map(Name::as_str).collect();
+    let message = format!(
+        "machines on {}{more} reach none on other nodes: give each of these nodes an address that the others reach \
+         (`underlay` in its agent.toml)",
+        names.join(", ")
+    );
+    say_of(context, segment, "connected", Truth::False, ("no-underlay", message)).await
+}
+
 /// Says on the network's record how its part on a node is.
-async fn say(
+async fn say(context: &Context, segment: &OneSegment, truth: Truth, said: (&str, String)) -> Result<(), PassError> {
+    say_of(context, segment, "ready", truth, said).await
+}
+
+async fn say_of(
     context: &Context,
     segment: &OneSegment,
+    kind: &str,
     truth: Truth,
     (reason, message): (&str, String),
 ) -> Result<(), PassError> {
@@ -204,13 +312,13 @@ async fn say(
         return Ok(());
     };
     let mut network = current.value.clone();
-    let was = network.status.conditions.of("ready").map(|ready| ready.truth);
+    let was = network.status.conditions.of(kind).map(|condition| condition.truth);
     // Good news is news only after bad news, or when it is the first.
     if truth == Truth::True && was == Some(Truth::True) {
         return Ok(());
     }
     let conditions = &mut network.status.conditions;
-    if !conditions.set("ready", truth, reason, &message, clock::now()) {
+    if !conditions.set(kind, truth, reason, &message, clock::now()) {
         return Ok(());
     }
     network.status.observed_generation = network.meta.generation;
@@ -245,10 +353,14 @@ pub(super) async fn forget(context: &Context, stored: Arc<Stored<Network>>) -> R
         about_network(&stored.value),
         "nothing is left of it",
     );
-    let txn = Txn::new()
+    let mut txn = Txn::new()
         .when(Compare::mod_revision(key.clone(), stored.revision))
         .when(Compare::none_under(keys::segments_of(meta.id)))
-        .delete(key)
+        .delete(key);
+    if let Some(vni) = stored.value.status.vni {
+        txn = txn.delete(keys::vni(vni));
+    }
+    let txn = txn
         .delete(keys::network_id(meta.id))
         .tell(&told)
         .map_err(WriteError::from)?;

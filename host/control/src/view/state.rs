@@ -162,7 +162,7 @@ impl State {
             }
         } else if let Some(name) = key.strip_prefix(keys::NODES).and_then(|name| name.parse().ok()) {
             if let Some(node) = decode(kv) {
-                self.nodes.insert(name, node);
+                self.put_node(name, node);
                 self.capacity = self.capacity.max(kv.mod_revision);
             }
         } else if let Some(name) = key.strip_prefix(keys::LEDGERS).and_then(|name| name.parse().ok()) {
@@ -203,6 +203,14 @@ impl State {
         }
     }
 
+    fn put_node(&mut self, name: Name, node: Held<Node>) {
+        let underlay = node.value.status.underlay;
+        let before = self.nodes.insert(name.clone(), node);
+        if before.and_then(|before| before.value.status.underlay) != underlay {
+            self.ports.node_moved(&name, self.revision);
+        }
+    }
+
     fn put_machine(&mut self, name: ResourceKey, machine: Held<Machine>) {
         self.waiting.machine(&name, &machine.value);
         self.machine_keys.insert(machine.value.meta.id, name.clone());
@@ -215,7 +223,8 @@ impl State {
         let id = network.value.meta.id;
         self.network_keys.insert(id, name.clone());
         let before = self.networks.insert(name, Arc::clone(&network));
-        if before.is_none_or(|before| before.value.meta.generation != network.value.meta.generation) {
+        let news = |network: &Network| (network.meta.generation, network.status.vni);
+        if before.is_none_or(|before| news(&before.value) != news(&network.value)) {
             self.ports.network_changed(id, self.revision);
         }
     }
@@ -243,6 +252,7 @@ impl State {
             self.images.remove(&name);
         } else if let Some(name) = key.strip_prefix(keys::NODES).and_then(|name| name.parse::<Name>().ok()) {
             self.nodes.remove(&name);
+            self.ports.node_moved(&name, self.revision);
             self.capacity = self.revision;
         } else if let Some(name) = key
             .strip_prefix(keys::LEDGERS)

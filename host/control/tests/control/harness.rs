@@ -195,6 +195,7 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
         }),
         labels: Labels::default(),
         data_url: "http://127.0.0.1:1".to_owned(),
+        underlay: Some(format!("10.9.0.{}", node.as_bytes()[0])),
         epoch_seen: Epoch(0),
     }
 }
@@ -206,7 +207,12 @@ impl SimulatedAgent {
 
     /// As the agent of a node that was there before.
     pub(crate) async fn connect_to(control: &Control, name: &str, capacity_bytes: u64, node: Arc<Mutex<Node>>) -> Self {
-        let session = control.agents().connect(hello(name, capacity_bytes)).await.unwrap();
+        Self::connect_as(control, hello(name, capacity_bytes), node).await
+    }
+
+    /// As an agent that says this of itself.
+    pub(crate) async fn connect_as(control: &Control, hello: Hello, node: Arc<Mutex<Node>>) -> Self {
+        let session = control.agents().connect(hello).await.unwrap();
         let calls = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&calls);
         let inbox = session.inbox();

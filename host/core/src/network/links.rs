@@ -19,6 +19,21 @@ pub fn namespace(node: &Name, network: NetworkId) -> String {
     format!("sy-{}", hash(node, &network.to_string()))
 }
 
+/// The tunnel to the network's parts on other nodes.
+#[must_use]
+pub fn tunnel(node: &Name, network: NetworkId) -> String {
+    format!("syv{}", hash(node, &network.to_string()))
+}
+
+/// The MAC of a network's gateway: of the network alone, as every node has the gateway, and never that of a port (those
+/// begin with `52:54:00`).
+#[must_use]
+pub fn gateway_mac(network: NetworkId) -> String {
+    let hash = fnv(network.to_string().bytes()).to_be_bytes();
+    let [a, b, c, d, e, ..] = hash;
+    format!("02:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}")
+}
+
 /// The link of a machine's port on a node.
 #[must_use]
 pub fn port(node: &Name, port: PortId) -> String {
@@ -29,10 +44,13 @@ pub fn port(node: &Name, port: PortId) -> String {
 /// two that are alike.
 fn hash(node: &Name, of: &str) -> String {
     let bytes = node.as_str().bytes().chain([0]).chain(of.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    format!("{:012x}", fnv(bytes) >> 16)
+}
+
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{:012x}", hash >> 16)
+    })
 }
 
 #[cfg(test)]
@@ -50,12 +68,15 @@ mod tests {
                     bridge(node, id.parse().unwrap()),
                     namespace(node, id.parse().unwrap()),
                     port(node, id.parse().unwrap()),
+                    tunnel(node, id.parse().unwrap()),
                 ]
             })
             .collect();
         assert!(names.iter().all(|name| name.len() <= LINK_BYTES_MAX), "{names:?}");
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 6);
+        assert_eq!(names.len(), 8);
+        let mac = gateway_mac(id.parse().unwrap());
+        assert!(mac.parse::<crate::network::Mac>().is_ok() && !mac.starts_with("52:54:00"));
     }
 }

@@ -1,6 +1,8 @@
 //! Networks: the intent, the facts and the steps of `wit/network-driver.wit`, and the check on a plan.
 
+mod check;
 mod intent;
+mod settings;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +10,18 @@ use crate::plugin::Slot;
 
 use super::{Goal, Kind, PlanFault};
 
+pub use settings::{
+    BridgeSettings, DhcpHost, DhcpSettings, DnsName, FilterSettings, GatewaySettings, NatSettings, PeerFilter,
+    PeersSettings, PortFilter, PortRate, RateSettings, Route, TunnelSettings,
+};
+
+use check::{against, foreign, is_as_wanted, own_names};
+
 /// Most ports of one network on one node.
 pub const PORTS_MAX: usize = 1_024;
+/// Most ports of one network on all other nodes together, as one node sees them: a plan with all of them fits in one frame
+/// between manager and agent.
+pub const PEERS_MAX: usize = 2_048;
 
 /// The kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +73,30 @@ pub struct Port {
     pub rate_bits: u64,
 }
 
+/// How a node takes part in a network that other nodes are in too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Its link; at most 15 bytes.
+    pub link: String,
+    /// The network's number.
+    pub vni: u32,
+    /// Where this node is reached: `10.0.0.5:4789`.
+    pub local: String,
+}
+
+/// A machine's port that is on another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// `52:54:00:12:34:56`.
+    pub mac: String,
+    /// Its address.
+    pub address: String,
+    /// What DNS calls it.
+    pub hostname: String,
+    /// Where its node is reached: `10.0.0.6:4789`.
+    pub remote: String,
+}
+
 /// What is wanted of one network on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
@@ -78,10 +114,18 @@ pub struct Intent {
     pub subnet: String,
     /// The gateway's address.
     pub gateway: String,
+    /// The gateway's MAC, the same on every node.
+    pub gateway_mac: String,
+    /// The longest packet, in bytes.
+    pub mtu: u16,
     /// Whether machines may reach the outside.
     pub nat: bool,
     /// Those on this node; at most [`PORTS_MAX`].
     pub ports: Vec<Port>,
+    /// Nothing: no other node is in the network, or none can be reached.
+    pub tunnel: Option<Tunnel>,
+    /// Those on other nodes; at most [`PEERS_MAX`].
+    pub peers: Vec<Peer>,
 }
 
 /// A fact that a driver needs.
@@ -90,117 +134,6 @@ pub struct Intent {
 pub enum Probe {
     /// What there is of the network.
     Network(String),
-}
-
-/// A bridge without an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BridgeSettings {
-    /// The network.
-    pub object: String,
-    /// Its name.
-    pub bridge: String,
-}
-
-/// The namespace with the gateway's address, connected to the bridge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GatewaySettings {
-    /// The network.
-    pub object: String,
-    /// The bridge.
-    pub bridge: String,
-    /// The namespace.
-    pub namespace: String,
-    /// The gateway's address.
-    pub address: String,
-    /// Length of the subnet's prefix.
-    pub prefix: u8,
-}
-
-/// A machine that DHCP and DNS know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DhcpHost {
-    /// Its MAC.
-    pub mac: String,
-    /// Its address.
-    pub address: String,
-    /// Its name.
-    pub hostname: String,
-}
-
-/// DHCP and DNS in the namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DhcpSettings {
-    /// The network.
-    pub object: String,
-    /// The namespace.
-    pub namespace: String,
-    /// The subnet.
-    pub subnet: String,
-    /// The gateway's address.
-    pub gateway: String,
-    /// The DNS suffix.
-    pub domain: String,
-    /// Whether names of the outside are asked for.
-    pub forward: bool,
-    /// Who gets an address.
-    pub hosts: Vec<DhcpHost>,
-}
-
-/// The way to the outside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NatSettings {
-    /// The network.
-    pub object: String,
-    /// The namespace.
-    pub namespace: String,
-    /// The subnet.
-    pub subnet: String,
-    /// Whether there is one.
-    pub enabled: bool,
-}
-
-/// The filter of one port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortFilter {
-    /// The link.
-    pub link: String,
-    /// The only MAC that may leave it.
-    pub mac: String,
-    /// The only address that may leave it.
-    pub address: String,
-    /// What may come in; without rules everything from its network.
-    pub allow: Vec<Rule>,
-}
-
-/// The filter of a whole network on one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FilterSettings {
-    /// The network.
-    pub object: String,
-    /// The bridge.
-    pub bridge: String,
-    /// The gateway's address.
-    pub gateway: String,
-    /// Its ports.
-    pub ports: Vec<PortFilter>,
-}
-
-/// The limit of one port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortRate {
-    /// The link.
-    pub link: String,
-    /// Bits per second in each direction.
-    pub rate_bits: u64,
-}
-
-/// The limits of the ports that have one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RateSettings {
-    /// The network.
-    pub object: String,
-    /// The ports.
-    pub ports: Vec<PortRate>,
 }
 
 /// What there is of a network, as it was settled last and as the kernel confirms.
@@ -218,6 +151,12 @@ pub struct FoundNetwork {
     pub filter: Option<FilterSettings>,
     /// The limits.
     pub rates: Option<RateSettings>,
+    /// The tunnel.
+    #[serde(default)]
+    pub tunnel: Option<TunnelSettings>,
+    /// Its routes.
+    #[serde(default)]
+    pub peers: Option<PeersSettings>,
 }
 
 /// What there is of a network.
@@ -253,6 +192,15 @@ pub enum Step {
     SetFilter(FilterSettings),
     /// Sets the limits.
     SetRates(RateSettings),
+    /// Makes the tunnel.
+    MakeTunnel(TunnelSettings),
+    /// Sets its routes.
+    SetPeers(PeersSettings),
+    /// Removes the tunnel and its routes.
+    DropTunnel {
+        /// Of which network.
+        object: String,
+    },
     /// Removes every part of the network.
     Remove {
         /// Which.
@@ -271,6 +219,9 @@ impl Step {
             Self::SetNat(_) => "set-nat",
             Self::SetFilter(_) => "set-filter",
             Self::SetRates(_) => "set-rates",
+            Self::MakeTunnel(_) => "make-tunnel",
+            Self::SetPeers(_) => "set-peers",
+            Self::DropTunnel { .. } => "drop-tunnel",
             Self::Remove { .. } => "remove",
         }
     }
@@ -285,7 +236,9 @@ impl Step {
             Self::SetNat(settings) => &settings.object,
             Self::SetFilter(settings) => &settings.object,
             Self::SetRates(settings) => &settings.object,
-            Self::Remove { object } => object,
+            Self::MakeTunnel(settings) => &settings.object,
+            Self::SetPeers(settings) => &settings.object,
+            Self::DropTunnel { object } | Self::Remove { object } => object,
         }
     }
 }
@@ -344,106 +297,6 @@ impl Kind for Networks {
 
     fn action(step: &Step) -> &'static str {
         step.action()
-    }
-}
-
-/// Every name, MAC and address in a step is one that the intent gives: a plugin can't reach another network, nor let a
-/// port speak for another.
-fn own_names(intent: &Intent, position: usize, step: &Step) -> Result<(), PlanFault> {
-    let given = |given: &str, own: &str| {
-        if given == own {
-            Ok(())
-        } else {
-            Err(foreign(position, given))
-        }
-    };
-    let known = |is_known: bool, name: &str| if is_known { Ok(()) } else { Err(foreign(position, name)) };
-    match step {
-        Step::MakeBridge(settings) => given(&settings.bridge, &intent.bridge),
-        Step::MakeGateway(settings) => {
-            given(&settings.bridge, &intent.bridge)?;
-            given(&settings.namespace, &intent.namespace)?;
-            given(&settings.address, &intent.gateway)?;
-            given(&settings.prefix.to_string(), prefix(&intent.subnet))
-        }
-        Step::ServeDhcp(settings) => {
-            given(&settings.namespace, &intent.namespace)?;
-            given(&settings.subnet, &intent.subnet)?;
-            given(&settings.gateway, &intent.gateway)?;
-            settings.hosts.iter().try_for_each(|host| {
-                let own = |port: &Port| port.mac == host.mac && port.address == host.address;
-                known(intent.ports.iter().any(own), &host.mac)
-            })
-        }
-        Step::SetNat(settings) => {
-            given(&settings.namespace, &intent.namespace)?;
-            given(&settings.subnet, &intent.subnet)?;
-            if settings.enabled && !intent.nat {
-                return Err(against(position, step));
-            }
-            Ok(())
-        }
-        Step::SetFilter(settings) => {
-            given(&settings.bridge, &intent.bridge)?;
-            given(&settings.gateway, &intent.gateway)?;
-            settings
-                .ports
-                .iter()
-                .try_for_each(|filter| known(intent.ports.iter().any(|port| is_filter_of(filter, port)), &filter.link))
-        }
-        Step::SetRates(settings) => settings
-            .ports
-            .iter()
-            .try_for_each(|rate| known(intent.ports.iter().any(|port| port.link == rate.link), &rate.link)),
-        Step::Remove { .. } => Ok(()),
-    }
-}
-
-fn is_filter_of(filter: &PortFilter, port: &Port) -> bool {
-    filter.link == port.link && filter.mac == port.mac && filter.address == port.address && filter.allow == port.allow
-}
-
-fn prefix(subnet: &str) -> &str {
-    subnet.split_once('/').map_or("", |(_, prefix)| prefix)
-}
-
-/// A network serves its ports when the bridge stands, the gateway answers, and every port has its own filter.
-fn is_as_wanted(intent: &Intent, found: &FoundNetwork) -> bool {
-    let bridge = found
-        .bridge
-        .as_ref()
-        .is_some_and(|bridge| bridge.bridge == intent.bridge);
-    let gateway = found
-        .gateway
-        .as_ref()
-        .is_some_and(|gateway| gateway.address == intent.gateway);
-    let nat = found.nat.as_ref().is_some_and(|nat| nat.enabled) == intent.nat;
-    let served = found.dhcp.as_ref().is_some_and(|dhcp| {
-        let has = |port: &Port| {
-            dhcp.hosts
-                .iter()
-                .any(|host| host.mac == port.mac && host.address == port.address)
-        };
-        dhcp.hosts.len() == intent.ports.len() && intent.ports.iter().all(has)
-    });
-    let filtered = found.filter.as_ref().is_some_and(|filter| {
-        let has = |port: &Port| filter.ports.iter().any(|filter| is_filter_of(filter, port));
-        filter.ports.len() == intent.ports.len() && intent.ports.iter().all(has)
-    });
-    bridge && gateway && nat && served && filtered
-}
-
-fn foreign(step: usize, object: &str) -> PlanFault {
-    PlanFault::ForeignObject {
-        step,
-        object: object.to_owned(),
-    }
-}
-
-fn against(position: usize, step: &Step) -> PlanFault {
-    PlanFault::AgainstIntent {
-        step: position,
-        action: step.action(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Networks, between core's types and those of `wit/network-driver.wit`.
 
 use symphony_core::plan::network::{
-    BridgeSettings, DhcpHost, DhcpSettings, Fact, FilterSettings, FoundNetwork, GatewaySettings, Intent, NatSettings,
-    Networks, Port, PortFilter, PortRate, Probe, Protocol, RateSettings, Rule, Step,
+    BridgeSettings, DhcpHost, DhcpSettings, DnsName, Fact, FilterSettings, FoundNetwork, GatewaySettings, Intent,
+    NatSettings, Networks, Peer, PeerFilter, PeersSettings, Port, PortFilter, PortRate, Probe, Protocol, RateSettings,
+    Route, Rule, Step, Tunnel, TunnelSettings,
 };
 
 use crate::bindings::network::exports::symphony::plugin::network_driver as wit;
@@ -29,16 +30,25 @@ macro_rules! alike {
     };
 }
 
-alike!(bridge_to, bridge_from, BridgeSettings: object, bridge);
-alike!(gateway_to, gateway_from, GatewaySettings: object, bridge, namespace, address, prefix);
+alike!(bridge_to, bridge_from, BridgeSettings: object, bridge, mtu);
+alike!(gateway_to, gateway_from, GatewaySettings: object, bridge, namespace, address, prefix, mac, mtu);
 alike!(host_to, host_from, DhcpHost: mac, address, hostname);
+alike!(name_to, name_from, DnsName: address, hostname);
 alike!(
     dhcp_to, dhcp_from,
-    DhcpSettings: object, namespace, subnet, gateway, domain, forward; hosts: host_to, host_from
+    DhcpSettings: object, namespace, subnet, gateway, domain, forward, mtu;
+    hosts: host_to, host_from; names: name_to, name_from
 );
 alike!(nat_to, nat_from, NatSettings: object, namespace, subnet, enabled);
 alike!(filter_to, filter_from, PortFilter: link, mac, address; allow: rule_to, rule_from);
-alike!(filters_to, filters_from, FilterSettings: object, bridge, gateway; ports: filter_to, filter_from);
+alike!(voice_to, voice_from, PeerFilter: mac, address);
+alike!(
+    filters_to, filters_from,
+    FilterSettings: object, bridge, gateway, tunnel; ports: filter_to, filter_from; peers: voice_to, voice_from
+);
+alike!(tunnel_to, tunnel_from, TunnelSettings: object, bridge, link, vni, mtu, local);
+alike!(route_to, route_from, Route: mac, address, remote);
+alike!(peers_to, peers_from, PeersSettings: object, bridge, link; peers: route_to, route_from);
 alike!(rate_to, rate_from, PortRate: link, rate_bits);
 alike!(rates_to, rates_from, RateSettings: object; ports: rate_to, rate_from);
 
@@ -79,8 +89,29 @@ fn intent(intent: &Intent) -> wit::Intent {
         namespace: intent.namespace.clone(),
         subnet: intent.subnet.clone(),
         gateway: intent.gateway.clone(),
+        gateway_mac: intent.gateway_mac.clone(),
+        mtu: intent.mtu,
         nat: intent.nat,
         ports: intent.ports.iter().cloned().map(port).collect(),
+        tunnel: intent.tunnel.clone().map(tunnel),
+        peers: intent.peers.iter().cloned().map(peer).collect(),
+    }
+}
+
+fn tunnel(tunnel: Tunnel) -> wit::Tunnel {
+    wit::Tunnel {
+        link: tunnel.link,
+        vni: tunnel.vni,
+        local: tunnel.local,
+    }
+}
+
+fn peer(peer: Peer) -> wit::Peer {
+    wit::Peer {
+        mac: peer.mac,
+        address: peer.address,
+        hostname: peer.hostname,
+        remote: peer.remote,
     }
 }
 
@@ -112,6 +143,8 @@ fn found(found: FoundNetwork) -> wit::FoundNetwork {
         nat: found.nat.map(nat_to),
         filter: found.filter.map(filters_to),
         rates: found.rates.map(rates_to),
+        tunnel: found.tunnel.map(tunnel_to),
+        peers: found.peers.map(peers_to),
     }
 }
 
@@ -128,6 +161,9 @@ fn step(said: wit::Step) -> Step {
         wit::Step::SetNat(said) => Step::SetNat(nat_from(said)),
         wit::Step::SetFilter(said) => Step::SetFilter(filters_from(said)),
         wit::Step::SetRates(said) => Step::SetRates(rates_from(said)),
+        wit::Step::MakeTunnel(said) => Step::MakeTunnel(tunnel_from(said)),
+        wit::Step::SetPeers(said) => Step::SetPeers(peers_from(said)),
+        wit::Step::DropTunnel(object) => Step::DropTunnel { object },
         wit::Step::Remove(object) => Step::Remove { object },
     }
 }

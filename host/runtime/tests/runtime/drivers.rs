@@ -271,17 +271,13 @@ async fn the_machine_drivers_make_and_remove() {
     makes_a_machine("test", machine::Hypervisor::Test, false).await;
 }
 
-#[tokio::test]
-async fn the_network_driver_makes_what_core_takes_for_done() {
-    let compiled = prepare("bridge").await.unwrap();
-    smoke(&compiled, "{}").await.unwrap();
-    let driver = DriverPlugin::<Networks>::start(&compiled, "{}").await.unwrap();
-    let port = network::Port {
-        id: "port-1".to_owned(),
-        link: "syt1".to_owned(),
-        mac: "52:54:00:00:00:01".to_owned(),
-        address: "10.0.0.5".to_owned(),
-        hostname: "web".to_owned(),
+fn port(number: usize) -> network::Port {
+    network::Port {
+        id: format!("port-{number}"),
+        link: format!("syt{number:012x}"),
+        mac: format!("52:54:00:00:{:02x}:{:02x}", number / 256, number % 256),
+        address: format!("10.0.{}.{}", number / 256, number % 256),
+        hostname: format!("a-machine-with-a-name-{number}"),
         allow: vec![network::Rule {
             protocol: network::Protocol::Tcp,
             first: 22,
@@ -289,18 +285,56 @@ async fn the_network_driver_makes_what_core_takes_for_done() {
             source: "0.0.0.0/0".to_owned(),
         }],
         rate_bits: 1_000_000,
-    };
-    let intent = network::Intent {
+    }
+}
+
+fn peer(number: usize) -> network::Peer {
+    network::Peer {
+        mac: format!("52:54:00:01:{:02x}:{:02x}", number / 256, number % 256),
+        address: format!("10.1.{}.{}", number / 256, number % 256),
+        hostname: format!("a-machine-with-a-name-{number}"),
+        remote: "10.9.255.255:4789".to_owned(),
+    }
+}
+
+fn a_network(ports: usize, peers: usize) -> network::Intent {
+    network::Intent {
         object: ID.to_owned(),
         name: "net1".to_owned(),
         goal: Goal::Present,
         bridge: "syb1".to_owned(),
         namespace: "sy-1".to_owned(),
-        subnet: "10.0.0.0/24".to_owned(),
+        subnet: "10.0.0.0/8".to_owned(),
         gateway: "10.0.0.1".to_owned(),
+        gateway_mac: "02:00:00:00:00:01".to_owned(),
+        mtu: 1_450,
         nat: true,
-        ports: vec![port],
-    };
+        ports: (2..2 + ports).map(port).collect(),
+        tunnel: (peers > 0).then(|| network::Tunnel {
+            link: "syv1".to_owned(),
+            vni: 77,
+            local: "10.9.0.1:4789".to_owned(),
+        }),
+        peers: (0..peers).map(peer).collect(),
+    }
+}
+
+#[tokio::test]
+async fn the_network_driver_makes_what_core_takes_for_done() {
+    makes_a_network(a_network(1, 0)).await;
+    makes_a_network(a_network(2, 3)).await;
+}
+
+/// As large as a network may be, all of it passes the borders of the sandbox and its limits.
+#[tokio::test]
+async fn the_largest_network_is_planned() {
+    makes_a_network(a_network(network::PORTS_MAX, network::PEERS_MAX)).await;
+}
+
+async fn makes_a_network(intent: network::Intent) {
+    let compiled = prepare("bridge").await.unwrap();
+    smoke(&compiled, "{}").await.unwrap();
+    let driver = DriverPlugin::<Networks>::start(&compiled, "{}").await.unwrap();
     check_probes::<Networks>(&intent, driver.probes(&intent).await.unwrap()).unwrap();
     let facts = |found| {
         [network::Fact::Network(network::NetworkFact {
@@ -319,7 +353,9 @@ async fn the_network_driver_makes_what_core_takes_for_done() {
             network::Step::SetNat(settings) => found.nat = Some(settings),
             network::Step::SetFilter(settings) => found.filter = Some(settings),
             network::Step::SetRates(settings) => found.rates = Some(settings),
-            network::Step::Remove { .. } => panic!("{plan:?}"),
+            network::Step::MakeTunnel(settings) => found.tunnel = Some(settings),
+            network::Step::SetPeers(settings) => found.peers = Some(settings),
+            network::Step::DropTunnel { .. } | network::Step::Remove { .. } => panic!("{plan:?}"),
         }
     }
     let made = facts(Some(found));

@@ -205,6 +205,7 @@ impl Harness {
                     reflink: true,
                 }],
                 compute: None,
+                underlay: None,
             },
         };
         self.store

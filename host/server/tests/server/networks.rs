@@ -19,6 +19,7 @@ pub(crate) fn network(name: &str, subnet: Option<&str>) -> CreateNetwork {
         spec: CreateNetworkSpec {
             subnet: subnet.map(str::to_owned),
             nat: true,
+            mtu: None,
         },
     }
 }
@@ -41,7 +42,10 @@ async fn a_network_is_stored_with_its_event_and_found_by_name_and_id() {
     let made: Value = response.json().await.unwrap();
     assert_eq!(etag, format!("\"{}\"", made["revision"]));
     assert_eq!(made["kind"], "network");
-    assert_eq!(made["spec"], json!({"subnet": "192.168.7.0/24", "nat": true}));
+    assert_eq!(
+        made["spec"],
+        json!({"subnet": "192.168.7.0/24", "nat": true, "mtu": 1_450})
+    );
     assert_eq!(
         (&made["status"]["gateway"], &made["status"]["addresses_max"]),
         (&json!("192.168.7.1"), &json!(253))
@@ -89,6 +93,13 @@ async fn bad_values_are_each_named_and_change_nothing() {
             .await
             .at(Code::InvalidArgument, "/spec/subnet");
     }
+    for mtu in [0, 575, 8_951] {
+        let body = json!({"name": "n", "spec": {"mtu": mtu}});
+        harness
+            .refused(harness.post_network(&body))
+            .await
+            .at(Code::InvalidArgument, "/spec/mtu");
+    }
     let all = json!({"name": "A", "labels": {"": "x"}, "spec": {"subnet": "x"}});
     let problem = harness
         .refused(harness.post_network(&all))
@@ -101,6 +112,26 @@ async fn bad_values_are_each_named_and_change_nothing() {
         .refused(harness.post_network(&colour))
         .await
         .at(Code::MalformedBody, "/spec/colour");
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn each_network_has_its_own_number_and_packets_of_a_length() {
+    let harness = Harness::start().await;
+    let mut numbers = HashSet::new();
+    for (at, mtu) in [None, Some(576), Some(8_950), Some(1_500)].into_iter().enumerate() {
+        let body = json!({"name": format!("n{at}"), "spec": {"mtu": mtu}});
+        let made: Value = harness.post_network(&body).send().await.unwrap().json().await.unwrap();
+        assert_eq!(made["spec"]["mtu"], mtu.unwrap_or(1_450), "{made}");
+        let vni = made["status"]["vni"].as_u64().unwrap();
+        assert!((1..1 << 24).contains(&vni) && numbers.insert(vni));
+        let kept = harness
+            .store
+            .get(&format!("v1/vni/{vni}").as_str().into(), None)
+            .await
+            .unwrap();
+        assert_eq!(kept.unwrap().value, made["id"].as_str().unwrap().as_bytes());
+    }
     harness.stop().await;
 }
 

@@ -80,6 +80,7 @@ fn hello(protocol: u32) -> Vec<u8> {
         compute: None,
         labels: Default::default(),
         data_url: "http://127.0.0.1:1".into(),
+        underlay: None,
         epoch_seen: Epoch(0),
     }))
 }

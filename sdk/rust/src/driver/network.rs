@@ -3,8 +3,9 @@
 use crate::bindings::network::exports::symphony::plugin::network_driver::Guest;
 
 pub use crate::bindings::network::exports::symphony::plugin::network_driver::{
-    BridgeSettings, DhcpHost, DhcpSettings, Fact, FilterSettings, FoundNetwork, GatewaySettings, Intent, NatSettings,
-    NetworkFact, Port, PortFilter, PortRate, Probe, Protocol, RateSettings, Rule, Step,
+    BridgeSettings, DhcpHost, DhcpSettings, DnsName, Fact, FilterSettings, FoundNetwork, GatewaySettings, Intent,
+    NatSettings, NetworkFact, Peer, PeerFilter, PeersSettings, Port, PortFilter, PortRate, Probe, Protocol,
+    RateSettings, Route, Rule, Step, Tunnel, TunnelSettings,
 };
 
 driver! {

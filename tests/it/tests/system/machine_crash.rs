@@ -93,6 +93,7 @@ fn network() -> CreateNetwork {
         spec: CreateNetworkSpec {
             subnet: Some("10.42.0.0/24".to_owned()),
             nat: false,
+            mtu: None,
         },
     }
 }

@@ -1,5 +1,7 @@
 //! Which ports are in which part of a network: a network has one part (a segment) on each node that has ports of it.
 //!
+//! A port that comes, goes or moves is news for all segments of its network: for its own as a port, for the others as a peer.
+//!
 //! A segment's revision says when anything about it changed last. It only grows, also over a restart of the manager: so it
 //! can serve as the generation of what an agent is asked to do for the segment.
 
@@ -24,8 +26,10 @@ pub(crate) struct Ports {
 pub(crate) struct Segment {
     /// The machines that have ports in it.
     pub(crate) machines: BTreeSet<MachineId>,
-    /// When it changed last.
+    /// When it changed last, or what it has to know of the others.
     pub(crate) changed: Revision,
+    /// When its own ports or the network's record changed last: what its machines wait for.
+    pub(crate) own_changed: Revision,
     /// Whether its node is marked: it may have parts of the network.
     pub(crate) is_marked: bool,
 }
@@ -60,6 +64,7 @@ impl Ports {
         let nodes = self.segments.entry(network).or_default();
         let segment = nodes.entry(node).or_insert_with(|| Segment {
             changed: at,
+            own_changed: at,
             ..Segment::default()
         });
         segment.is_marked = true;
@@ -98,12 +103,16 @@ impl Ports {
         {
             return;
         }
+        // The others of each network have another peer, one less, or one elsewhere.
+        for (network, _) in before.into_iter().chain(after).flat_map(segments_of) {
+            self.peers_changed(network, at);
+        }
         if let Some(machine) = before {
             for (network, node) in segments_of(machine) {
                 let segment = self.segments.get_mut(&network).and_then(|nodes| nodes.get_mut(&node));
                 if let Some(segment) = segment {
                     segment.machines.remove(&machine.meta.id);
-                    segment.changed = at;
+                    (segment.changed, segment.own_changed) = (at, at);
                 }
             }
         }
@@ -111,7 +120,7 @@ impl Ports {
             for (network, node) in segments_of(machine) {
                 let segment = self.segments.entry(network).or_default().entry(node).or_default();
                 segment.machines.insert(machine.meta.id);
-                segment.changed = at;
+                (segment.changed, segment.own_changed) = (at, at);
             }
         }
         for key in before.into_iter().flat_map(segments_of) {
@@ -127,7 +136,21 @@ impl Ports {
             .into_iter()
             .flat_map(BTreeMap::values_mut)
         {
-            segment.changed = at;
+            (segment.changed, segment.own_changed) = (at, at);
+        }
+    }
+
+    fn peers_changed(&mut self, network: NetworkId, at: Revision) {
+        let segments = self.segments.get_mut(&network).into_iter();
+        segments
+            .flat_map(BTreeMap::values_mut)
+            .for_each(|segment| segment.changed = at);
+    }
+
+    /// Takes note of a node that is reached elsewhere now: all parts of the networks that it is in have to know.
+    pub(super) fn node_moved(&mut self, node: &Name, at: Revision) {
+        for nodes in self.segments.values_mut().filter(|nodes| nodes.contains_key(node)) {
+            nodes.values_mut().for_each(|segment| segment.changed = at);
         }
     }
 }

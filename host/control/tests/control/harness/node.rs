@@ -172,6 +172,9 @@ impl Node {
             Step::SetNat(settings) => found.nat = Some(settings.clone()),
             Step::SetFilter(settings) => found.filter = Some(settings.clone()),
             Step::SetRates(settings) => found.rates = Some(settings.clone()),
+            Step::MakeTunnel(settings) => found.tunnel = Some(settings.clone()),
+            Step::SetPeers(settings) => found.peers = Some(settings.clone()),
+            Step::DropTunnel { .. } => (found.tunnel, found.peers) = (None, None),
             Step::Remove { .. } => {}
         }
     }

@@ -11,7 +11,7 @@ use symphony_core::id::NetworkId;
 use symphony_core::labels::Labels;
 use symphony_core::meta::Meta;
 use symphony_core::name::Name;
-use symphony_core::network::{Network, NetworkSpec, NetworkStatus, Subnet};
+use symphony_core::network::{MTU_DEFAULT, MTU_MAX, MTU_MIN, Network, NetworkSpec, NetworkStatus, Subnet, Vni};
 use symphony_core::project::{Resource, Usage};
 use symphony_core::{keys, record};
 use symphony_store::{Compare, Range, Store, Txn};
@@ -34,7 +34,13 @@ struct Wanted {
     labels: Labels,
     subnet: Option<Subnet>,
     nat: bool,
+    mtu: Option<u16>,
 }
+
+/// A length of packets that no network can have.
+#[derive(Debug, thiserror::Error)]
+#[error("packets are {MTU_MIN} to {MTU_MAX} bytes long, and {0} is not between")]
+struct BadMtu(u16);
 
 impl Wanted {
     fn read(body: &CreateNetwork) -> Answer<Self> {
@@ -43,6 +49,11 @@ impl Wanted {
         let labels = check.take("/labels", Labels::try_from(body.labels.clone()));
         let subnet = body.spec.subnet.as_ref();
         let subnet = subnet.map(|text| check.take("/spec/subnet", Subnet::of_network(text)));
+        let mtu = body.spec.mtu;
+        let mtu = mtu.and_then(|mtu| {
+            let is_good = (MTU_MIN..=MTU_MAX).contains(&mtu);
+            check.take("/spec/mtu", is_good.then_some(mtu).ok_or(BadMtu(mtu)))
+        });
         check.end()?;
         match (name, labels) {
             (Some(name), Some(labels)) => Ok(Self {
@@ -50,13 +61,14 @@ impl Wanted {
                 labels,
                 subnet: subnet.flatten(),
                 nat: body.spec.nat,
+                mtu,
             }),
             // Whatever is missing here was noted above.
             _ => Err(Failure::new(Code::InvalidArgument, "a value is not acceptable")),
         }
     }
 
-    fn draft(&self, project: &Name, others: &[Network]) -> Answer<Network> {
+    fn draft(&self, project: &Name, others: &[Network], vni: Vni) -> Answer<Network> {
         let id = NetworkId::new(clock::new_uuid());
         Ok(Network {
             meta: Meta::new(
@@ -72,8 +84,10 @@ impl Wanted {
                     None => first_free(others)?,
                 },
                 nat: self.nat,
+                mtu: Some(self.mtu.unwrap_or(MTU_DEFAULT)),
             },
             status: NetworkStatus {
+                vni: Some(vni),
                 observed_generation: Generation(0),
                 conditions: Conditions::default(),
             },
@@ -104,7 +118,9 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateNetwork, key:
                 None => return Err(taken(&wanted.name, project)),
             }
         }
-        let network = wanted.draft(project, &others)?;
+        // One that is taken already is seen by the transaction; the next try has another.
+        let vni = Vni::by_chance(clock::new_uuid().as_u64_pair().1);
+        let network = wanted.draft(project, &others, vni)?;
         let room = match quota::for_new(&*app.store, project, &Usage::default().with(Resource::Networks, 1)).await {
             Ok(room) => room,
             // The same request, sent twice at once, may be what has taken the last of it.
@@ -122,6 +138,8 @@ pub(super) async fn create(app: &App, project: &Name, body: &CreateNetwork, key:
             .when(Compare::absent(&network_key))
             .record(network_key.clone(), &network)?
             .put(keys::network_id(id), network_key.as_bytes().to_vec())
+            .when(Compare::absent(keys::vni(vni)))
+            .put(keys::vni(vni), id.to_string().into_bytes())
             .tell(&event("created", about("network", &network.meta), message))?;
         if let Some((ticket, unanswered)) = kept {
             txn = ticket.keep(txn, unanswered, &network)?;
