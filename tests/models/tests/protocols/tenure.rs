@@ -28,7 +28,7 @@ fn searched(name: &str, rules: Rules, bounds: Bounds) {
 }
 
 fn two_run_after(name: &str, steps: usize, rules: Rules, bounds: Bounds) {
-    let way = way_to_break(Tenure { rules, bounds }, ONE_RUNS);
+    let way = way_to_break(&Tenure { rules, bounds }, ONE_RUNS);
     eprintln!("{name}: two run it after {} steps: {way:?}", way.len());
     assert_eq!(way.len(), steps, "the shortest way was another one: {way:#?}");
 }
