@@ -128,6 +128,7 @@ impl Agent {
             labels: agent.labels.clone(),
             data_url: port.url().to_owned(),
             epoch_seen: Epoch(0),
+            admission: None,
         };
         let calls = Calls::new(ledger.clone(), Vec::new());
         let (hello, heard) = watch::channel(hello);
