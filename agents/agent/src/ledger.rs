@@ -152,7 +152,9 @@ impl Ledger {
         }
         if admission != state.admission() {
             let own = state.admission();
-            return stale(format!("this was decided on under admission {admission}, the node has {own}"));
+            return stale(format!(
+                "this was decided on under admission {admission}, the node has {own}"
+            ));
         }
         if tenure < state.floor(object) {
             let floor = state.floor(object);

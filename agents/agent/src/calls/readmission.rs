@@ -36,7 +36,9 @@ impl Calls {
                         let _ = uplink.send(ToManager::Readmitted(done)).await;
                         return;
                     }
-                    Err(failure) => tracing::warn!(%failure, "the node could not settle what it may keep; trying again"),
+                    Err(failure) => {
+                        tracing::warn!(%failure, "the node could not settle what it may keep; trying again")
+                    }
                 }
                 tokio::select! {
                     () = tokio::time::sleep(AGAIN) => {}
@@ -51,7 +53,10 @@ impl Calls {
         let ledger = &self.shared.ledger;
         // What another session said is over; what is settled already is not settled again: there is work since.
         if ledger.heard() != Some(readmit.admission) {
-            return Err(Failure::new(FailureKind::StaleTenure, "another admission was heard of since"));
+            return Err(Failure::new(
+                FailureKind::StaleTenure,
+                "another admission was heard of since",
+            ));
         }
         if ledger.admission() >= readmit.admission {
             return Ok(Readmitted {
@@ -123,7 +128,10 @@ impl Calls {
 fn read(readmit: &Readmit) -> Result<HashMap<ObjectKey, Tenure>, Failure> {
     let bad = |text: String| Failure::new(FailureKind::Other, text);
     if readmit.keep.len() > KEEP_MAX {
-        return Err(bad(format!("{} objects to keep; {KEEP_MAX} at most", readmit.keep.len())));
+        return Err(bad(format!(
+            "{} objects to keep; {KEEP_MAX} at most",
+            readmit.keep.len()
+        )));
     }
     let mut keep = HashMap::new();
     for (object, tenure) in &readmit.keep {
