@@ -42,7 +42,7 @@ pub struct NodeStatus {
     pub admission: Admission,
     /// Whether it is in.
     #[serde(default)]
-    pub standing: Standing,
+    pub fence: Fence,
     /// Version of the agent.
     pub version: String,
     /// Where its data port listens (`http://ADDRESS:PORT`), for image bytes.
@@ -59,10 +59,10 @@ pub struct NodeStatus {
 /// Whether a node is in the cluster, as far as its machines go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum Fence {
     /// It is: whatever it does counts.
     #[default]
-    In,
+    None,
     /// Somebody said that it is off. What was placed there may be released without asking it.
     Fenced,
     /// It was heard of after it was fenced: it is told what it may keep, and ends all else.
@@ -178,11 +178,11 @@ impl Node {
     /// What it is going through.
     #[must_use]
     pub fn phase(&self) -> NodePhase {
-        match self.status.standing {
-            Standing::Fenced => NodePhase::Fenced,
-            Standing::Returning | Standing::Joining => NodePhase::Readmitting,
-            Standing::In if self.status.ready.truth == Truth::True => NodePhase::Ready,
-            Standing::In => NodePhase::Unknown,
+        match self.status.fence {
+            Fence::Fenced => NodePhase::Fenced,
+            Fence::Returning | Fence::Joining => NodePhase::Readmitting,
+            Fence::None if self.status.ready.truth == Truth::True => NodePhase::Ready,
+            Fence::None => NodePhase::Unknown,
         }
     }
 
