@@ -57,7 +57,7 @@ impl Loops {
 
     async fn claimed(&self, of: &str) -> u64 {
         let ledger: Option<Ledger> = self.read(keys::ledger(&name(of))).await;
-        ledger.map_or(0, |ledger| ledger.machines().count)
+        ledger.map_or(0, |ledger| ledger.machines().claims)
     }
 
     async fn runs_on(&self, of: &str, node: &str) -> Machine {
