@@ -133,6 +133,7 @@ impl Agent {
                 .clone()
                 .or_else(|| Underlay::of_data_url(port.url()).map(String::from)),
             epoch_seen: Epoch(0),
+            admission: None,
         };
         let calls = Calls::new(ledger.clone(), Vec::new());
         let (hello, heard) = watch::channel(hello);

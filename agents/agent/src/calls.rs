@@ -3,6 +3,8 @@
 //! A call belongs to the session that brought it. When that is lost the call goes on, and its answer is dropped: the
 //! next manager reads the facts. Nothing here starts work on its own.
 
+mod readmission;
+
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,12 +12,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use symphony_protocol::{Answer, CALLS_MAX, Call, Failure, FailureKind, Outcome, ToManager};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::executor::{Executor, ProgressSink};
-use crate::ledger::{Ledger, ObjectKey};
+use crate::ledger::{Ledger, ObjectKey, Stamp};
 
 /// The calls under way.
 #[derive(Clone)]
@@ -29,6 +31,10 @@ struct Shared {
     objects: Mutex<HashSet<ObjectKey>>,
     tasks: TaskTracker,
     abandon: CancellationToken,
+    /// Woken whenever a call ends.
+    ended: Notify,
+    /// One readmission at a time.
+    settling: tokio::sync::Mutex<()>,
 }
 
 /// An object that is being worked on.
@@ -47,6 +53,8 @@ impl Calls {
             objects: Mutex::default(),
             tasks: TaskTracker::new(),
             abandon: CancellationToken::new(),
+            ended: Notify::new(),
+            settling: tokio::sync::Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -107,7 +115,7 @@ impl Calls {
     fn reserve(&self, call: &Call) -> Result<Slot, Failure> {
         let object = call.object.parse::<ObjectKey>();
         let object = object.map_err(|error| Failure::new(FailureKind::Other, error.to_string()))?;
-        self.shared.ledger.check(call.epoch, object, call.generation)?;
+        self.shared.ledger.check(object, Stamp::of(call))?;
         let mut objects = self.shared.objects();
         if objects.len() >= CALLS_MAX {
             return Err(Failure::new(
@@ -135,6 +143,10 @@ impl Shared {
         executors.iter().find(|executor| executor.handles(&call.work)).cloned()
     }
 
+    fn executors(&self) -> Vec<Arc<dyn Executor>> {
+        self.executors.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn objects(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +161,7 @@ impl Slot {
             ));
         };
         if call.work.acts() {
-            self.shared.ledger.act(call.epoch, self.object, call.generation).await?;
+            self.shared.ledger.act(self.object, Stamp::of(&call)).await?;
         }
         let id = call.id;
         tracing::debug!(call = %id, object = %self.object, "started");
@@ -170,6 +182,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.shared.objects().remove(&self.object);
+        self.shared.ended.notify_waiters();
     }
 }
 

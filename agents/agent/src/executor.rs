@@ -33,6 +33,24 @@ pub trait Executor: Send + Sync {
         Vec::new()
     }
 
+    /// What it has that may be on one node only, running or not: objects as in calls (`machine/ID`). Never what it only
+    /// found.
+    ///
+    /// # Errors
+    /// Nobody knows what there is.
+    async fn owned(&self) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// Ends what [`Self::owned`] told of, and forgets it; volumes stay. May be repeated.
+    ///
+    /// # Errors
+    /// It may still run.
+    async fn discard(&self, object: &str) -> Result<(), Failure> {
+        let _ = object;
+        Ok(())
+    }
+
     /// What it has for machines.
     fn compute(&self) -> Option<Compute> {
         None

@@ -1,5 +1,6 @@
-//! What the agent must not forget: the highest epoch it has seen, and for each object the highest generation it acted
-//! on. That generation is the object's floor: nothing below it is ever done again.
+//! What the agent must not forget: the highest epoch it has seen, the admission that its node settled under, and for each
+//! object the highest generation it acted on and its floor, the highest tenure it heard of. Nothing below is ever done
+//! again: so a release, which has a tenure of its own, ends for ever what was placed here before it.
 //!
 //! Written and flushed *before* acting. One thread owns the file; calls that come together share one flush. A failed
 //! flush ends the process, as nobody knows what is on disk then.
@@ -15,8 +16,8 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::Dir;
-use symphony_core::counter::{Epoch, Generation};
-use symphony_protocol::{Failure, FailureKind};
+use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
+use symphony_protocol::{Call, Failure, FailureKind};
 use tokio::sync::{mpsc, oneshot};
 
 pub use file::LedgerError;
@@ -43,6 +44,32 @@ struct Job {
     done: oneshot::Sender<()>,
 }
 
+/// Under what a call was decided on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// The leader's.
+    pub epoch: Epoch,
+    /// The spec's.
+    pub generation: Generation,
+    /// The object's.
+    pub tenure: Tenure,
+    /// The node's.
+    pub admission: Admission,
+}
+
+impl Stamp {
+    /// A call's.
+    #[must_use]
+    pub const fn of(call: &Call) -> Self {
+        Self {
+            epoch: call.epoch,
+            generation: call.generation,
+            tenure: call.tenure,
+            admission: call.admission,
+        }
+    }
+}
+
 impl Ledger {
     /// Opens the ledger in the agent's folder, making it when there is none. A tail that was torn by a crash is cut.
     ///
@@ -66,12 +93,73 @@ impl Ledger {
         lock(&self.state).epoch()
     }
 
-    /// Whether a manager of this epoch may have this done.
+    /// The admission that the node has settled under; 0 before the first.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        lock(&self.state).admission()
+    }
+
+    /// The node's admission, as the manager of the session that just began says; nothing when it is of a version that
+    /// knows none. Until this was called nothing is done: an agent that starts must not take orders from before a fence.
+    pub fn hear(&self, admission: Option<Admission>) {
+        let mut state = lock(&self.state);
+        let heard = admission.unwrap_or_else(|| state.admission());
+        state.hear(heard);
+    }
+
+    /// What the manager of the latest session said.
+    #[must_use]
+    pub fn heard(&self) -> Option<Admission> {
+        lock(&self.state).heard()
+    }
+
+    /// The highest tenure of an object that was heard of; 0 when none was.
+    #[must_use]
+    pub fn floor(&self, object: ObjectKey) -> Tenure {
+        lock(&self.state).floor(object)
+    }
+
+    /// Raises an object's floor; returns when that is durable. A floor never sinks.
+    pub async fn raise(&self, object: ObjectKey, tenure: Tenure) {
+        if tenure > self.floor(object) {
+            let object = object.to_string();
+            self.append(Entry::Floor { object, tenure }).await;
+        }
+    }
+
+    /// Remembers that the node has settled; returns when it is durable.
+    pub async fn admit(&self, admission: Admission) {
+        if admission > self.admission() {
+            self.append(Entry::Admitted(admission)).await;
+        }
+    }
+
+    /// Whether what was decided under this may be done.
     ///
     /// # Errors
-    /// [`FailureKind::StaleEpoch`] or [`FailureKind::StaleGeneration`].
-    pub fn check(&self, epoch: Epoch, object: ObjectKey, generation: Generation) -> Result<(), Failure> {
+    /// [`FailureKind::StaleEpoch`], [`FailureKind::StaleGeneration`] or [`FailureKind::StaleTenure`].
+    pub fn check(&self, object: ObjectKey, stamp: Stamp) -> Result<(), Failure> {
+        let Stamp {
+            epoch,
+            generation,
+            tenure,
+            admission,
+        } = stamp;
         let state = lock(&self.state);
+        let stale = |text: String| Err(Failure::new(FailureKind::StaleTenure, text));
+        if state.heard() != Some(state.admission()) {
+            return stale("this node has not settled yet what it may keep".to_owned());
+        }
+        if admission != state.admission() {
+            let own = state.admission();
+            return stale(format!(
+                "this was decided on under admission {admission}, the node has {own}"
+            ));
+        }
+        if tenure < state.floor(object) {
+            let floor = state.floor(object);
+            return stale(format!("tenure {tenure} is over; {floor} was heard of"));
+        }
         if epoch < state.epoch() {
             let text = format!(
                 "epoch {epoch} is over; a manager with epoch {} was heard",
@@ -97,18 +185,21 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Self::check`], also when a newer manager was heard meanwhile.
-    pub async fn act(&self, epoch: Epoch, object: ObjectKey, generation: Generation) -> Result<(), Failure> {
-        self.check(epoch, object, generation)?;
-        self.see_epoch(epoch).await;
+    pub async fn act(&self, object: ObjectKey, stamp: Stamp) -> Result<(), Failure> {
+        self.check(object, stamp)?;
+        self.see_epoch(stamp.epoch).await;
         let acted = lock(&self.state).acted(object);
-        if generation > acted {
+        symphony_crash::point("agent.ledger.before_floor");
+        self.raise(object, stamp.tenure).await;
+        symphony_crash::point("agent.ledger.after_floor");
+        if stamp.generation > acted {
             self.append(Entry::Acted {
                 object: object.to_string(),
-                generation,
+                generation: stamp.generation,
             })
             .await;
         }
-        self.check(epoch, object, generation)
+        self.check(object, stamp)
     }
 
     async fn append(&self, entry: Entry) {

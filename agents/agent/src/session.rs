@@ -181,6 +181,7 @@ impl Session {
         let (uplink, frames) = mpsc::channel::<ToManager>(UPLINK_MAX);
         let hello = Hello {
             epoch_seen: self.ledger.epoch_seen(),
+            admission: Some(self.ledger.admission()),
             ..self.hello.borrow_and_update().clone()
         };
         // The queue is empty, so there is room.
@@ -214,6 +215,7 @@ impl Session {
                             let accepted = tokio::time::timeout(SILENCE_MAX, accepted).await;
                             accepted.map_err(|_| SessionError::Silence)?;
                         }
+                        Some(ToAgent::Readmit(readmit)) => self.calls.readmit(*readmit, &uplink),
                         Some(ToAgent::Heartbeat) => {}
                         Some(ToAgent::Members(members)) => self.membership.learn(&members),
                         Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
@@ -277,6 +279,7 @@ impl Session {
             });
         }
         self.ledger.see_epoch(welcome.epoch).await;
+        self.ledger.hear(welcome.admission);
         Ok(())
     }
 }

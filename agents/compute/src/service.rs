@@ -160,6 +160,18 @@ impl Executor for ComputeExecutor {
         task::run(self, task, &progress).await.map(Outcome::Machine)
     }
 
+    async fn owned(&self) -> Result<Vec<String>, Failure> {
+        let names = self.machines.owned().await;
+        let names = names.map_err(|error| Failure::new(FailureKind::Other, symphony_agent::chain(&error)))?;
+        Ok(names.into_iter().map(|name| format!("machine/{name}")).collect())
+    }
+
+    async fn discard(&self, object: &str) -> Result<(), Failure> {
+        let object = object.strip_prefix("machine/").unwrap_or(object);
+        let done = self.machines.discard(object).await;
+        done.map_err(|error| Failure::new(FailureKind::Other, symphony_agent::chain(&error)))
+    }
+
     fn compute(&self) -> Option<Compute> {
         Some(self.compute.clone())
     }

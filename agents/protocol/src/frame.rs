@@ -1,7 +1,7 @@
 //! The frames of a session.
 
 use serde::{Deserialize, Serialize};
-use symphony_core::counter::Epoch;
+use symphony_core::counter::{Admission, Epoch, Tenure};
 use symphony_core::id::CallId;
 use symphony_core::labels::Labels;
 use symphony_core::name::Name;
@@ -23,6 +23,8 @@ pub enum ToManager {
     Answer(Answer),
     /// Something happened to an object by itself: a machine ended. May be dropped on the way; the manager looks again.
     Noticed(Notice),
+    /// The node is as a [`Readmit`] said, and the agent has written that down.
+    Readmitted(Readmitted),
 }
 
 /// What something happened to.
@@ -46,6 +48,30 @@ pub enum ToAgent {
     Heartbeat,
     /// Who belongs to the cluster has changed. Never sent to an agent below protocol 4.
     Members(Members),
+    /// What the node may keep; there are no calls before the answer. Never sent to an agent that says no admission.
+    Readmit(Box<Readmit>),
+}
+
+/// What a node may keep, before it gets work (again). Objects that the agent has and that are not kept end, if that was
+/// confirmed: absence alone is not an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readmit {
+    /// The node's admission from now on; that of the session's welcome.
+    pub admission: Admission,
+    /// Objects with their tenures, at most [`crate::KEEP_MAX`]: what is placed there.
+    pub keep: Vec<(String, Tenure)>,
+    /// Whether all else ends: somebody fenced the node, and said so.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
+/// What came of a [`Readmit`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readmitted {
+    /// The agent's admission now.
+    pub admission: Admission,
+    /// What it ended; the first of it when that is much.
+    pub destroyed: Vec<String>,
 }
 
 /// What an agent must know of the cluster's members: as a part of [`Welcome`], and whenever it changes. Each is the whole
@@ -102,6 +128,9 @@ pub struct Hello {
     pub underlay: Option<String>,
     /// The highest epoch that it has seen. A manager below it is deposed and must not go on.
     pub epoch_seen: Epoch,
+    /// What it was last admitted with; 0 before the first time. Nothing for an agent that knows nothing of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
 }
 
 /// What the manager answers.
@@ -111,6 +140,9 @@ pub struct Welcome {
     pub epoch: Epoch,
     /// How often to send a heartbeat, in milliseconds.
     pub heartbeat_ms: u64,
+    /// The node's admission. An agent that has another one does nothing before it was told what it may keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
     /// Who belongs to the cluster.
     #[serde(flatten)]
     pub members: Members,

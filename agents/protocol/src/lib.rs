@@ -9,7 +9,9 @@
 //! ```text
 //!   agent                         manager
 //!     │ Hello ─────────────────────► │  registers the node
-//!     │ ◄──────────────────── Welcome│  epoch, heartbeat interval
+//!     │ ◄──────────────────── Welcome│  epoch, heartbeat interval, the node's admission
+//!     │ ◄──────────────────── Readmit│  only when the agent's admission is another: what the node may keep
+//!     │ Readmitted ────────────────► │
 //!     │ ◄─────────────────────── Call│  facts wanted, or a checked plan
 //!     │ Progress … Answer ─────────► │
 //!     │ Heartbeat ─────────────────► │
@@ -24,7 +26,9 @@ pub mod enrol;
 pub mod frame;
 pub mod work;
 
-pub use frame::{Answer, Heartbeat, Hello, Members, Notice, Progress, REVOKED_MAX, ToAgent, ToManager, Welcome};
+pub use frame::{
+    Answer, Heartbeat, Hello, Members, Notice, Progress, REVOKED_MAX, Readmit, Readmitted, ToAgent, ToManager, Welcome,
+};
 pub use work::{Call, Failure, FailureKind, ImageLocation, Outcome, Seen, StepDone, Task, Work};
 
 /// The version of this protocol. An agent says its own in [`Hello`]; a manager serves that and the one before
@@ -38,6 +42,8 @@ pub const SESSION_PATH: &str = "/agent/v1/session";
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Most calls that an agent has under way at once; more are answered with [`FailureKind::Busy`].
 pub const CALLS_MAX: usize = 256;
+/// Most objects in [`Readmit::keep`] and in [`Readmitted::destroyed`]: they fit a frame.
+pub const KEEP_MAX: usize = 8_192;
 /// How often an agent is heard of, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 2_000;
 /// After how many milliseconds without a frame a session counts as lost.
@@ -72,6 +78,23 @@ mod tests {
             "the agent is newer than the manager (protocol 5, the manager serves 3 to 4): upgrade the managers first"
         );
         assert!(version_refusal(2).unwrap().ends_with("upgrade the agent"));
+    }
+
+    #[test]
+    fn the_longest_readmission_fits_a_frame() {
+        use symphony_core::counter::{Admission, Tenure};
+        let object = "machine/01890a5d-ac96-774b-bcce-b302099a8057".to_owned();
+        let readmit = Readmit {
+            admission: Admission(u64::MAX),
+            keep: vec![(object.clone(), Tenure(u64::MAX)); KEEP_MAX],
+            confirmed: true,
+        };
+        let frame = serde_json::to_vec(&ToAgent::Readmit(Box::new(readmit))).unwrap();
+        assert!(frame.len() < FRAME_BYTES_MAX, "{}", frame.len());
+        let destroyed = vec![object; KEEP_MAX];
+        let admission = Admission(u64::MAX);
+        let frame = serde_json::to_vec(&ToManager::Readmitted(Readmitted { admission, destroyed })).unwrap();
+        assert!(frame.len() < FRAME_BYTES_MAX, "{}", frame.len());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! epoch, the generation, and that every name stays in its folder.
 
 use serde::{Deserialize, Serialize};
-use symphony_core::counter::{Epoch, Generation};
+use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_core::digest::Digest;
 use symphony_core::id::CallId;
 use symphony_core::name::Name;
@@ -23,6 +23,12 @@ pub struct Call {
     pub object: String,
     /// The spec's generation; an agent refuses a smaller one than it has acted on.
     pub generation: Generation,
+    /// The object's tenure; an agent refuses a smaller one than it has heard of. 0 for what does not move.
+    #[serde(default)]
+    pub tenure: Tenure,
+    /// The node's admission as it was when this was decided on; an agent refuses any other than its own.
+    #[serde(default)]
+    pub admission: Admission,
     /// The work.
     pub work: Work,
 }
@@ -162,6 +168,8 @@ pub enum FailureKind {
     StaleEpoch,
     /// A later generation was acted on already.
     StaleGeneration,
+    /// The object was placed anew since, or the node was let in again.
+    StaleTenure,
     /// Too many calls under way, or one on the same object.
     Busy,
     /// There is no such pool, program or service on this node.

@@ -25,8 +25,8 @@ pub use machine::{
 };
 pub use network::{CreateNetwork, CreateNetworkSpec, Network, NetworkSpec, NetworkStatus};
 pub use node::{
-    Membership, Node, NodeCompute, NodePool, NodeService, NodeSpec, NodeStatus, PatchNode, PatchNodeSpec, Service,
-    ServiceStatus,
+    DrainNode, DrainedMachine, FenceNode, Membership, Node, NodeCompute, NodeDrained, NodePool, NodeService, NodeSpec,
+    NodeStatus, PatchNode, PatchNodeSpec, Service, ServiceStatus,
 };
 pub use object::{Condition, Kind, Labels, List, Metadata, Truth};
 pub use placement::{

@@ -153,10 +153,12 @@ fn node_status(node: &Node) -> String {
         .iter()
         .find(|condition| condition.kind == "ready")
         .map(|condition| condition.status);
-    let word = match ready {
-        Some(Truth::True) => "Ready",
-        Some(Truth::False) => "Down",
-        Some(Truth::Unknown) | None => "Unknown",
+    let word = match (node.status.phase.as_str(), ready) {
+        // A manager of the version before says no phase.
+        ("", Some(Truth::True)) => "Ready",
+        ("", Some(Truth::False)) => "Down",
+        ("", Some(Truth::Unknown) | None) => "Unknown",
+        (phase, _) => phase,
     };
     if node.spec.cordoned {
         format!("{word},Cordoned")

@@ -34,6 +34,8 @@ fn good_lines_are_taken() {
         "symphony image create tiny --file -",
         "symphony image create tiny --url http://x/y",
         "symphony node cordon node-1 node-2",
+        "symphony node drain node-1 --stop",
+        "symphony node fence node-1 --confirm",
         "symphony plugin activate spread@0.1.0 --slot scheduler/volume --config {}",
         "symphony plugin rollback",
         "symphony plugin rollback driver/volume",

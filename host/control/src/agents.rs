@@ -12,12 +12,13 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use symphony_core::counter::{Epoch, Generation};
+use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_core::id::CallId;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
 use symphony_protocol::{
-    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Notice, Outcome, Progress, ToAgent, Welcome, Work, version_refusal,
+    Call, Failure, FailureKind, HEARTBEAT_MS, Hello, Notice, Outcome, Progress, Readmitted, ToAgent, Welcome, Work,
+    version_refusal,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,9 @@ pub(crate) struct Request<'a> {
     pub(crate) node: &'a Name,
     pub(crate) object: String,
     pub(crate) generation: Generation,
+    pub(crate) tenure: Tenure,
+    /// The node's, as it was when this was decided on.
+    pub(crate) admission: Admission,
     pub(crate) work: Work,
 }
 
@@ -111,31 +115,64 @@ impl Agents {
             let key = symphony_core::keys::node_enrolment(&hello.node);
             (membership::of(&state), state.enrolments.contains_key(&key))
         };
-        let welcome = Welcome {
-            epoch: self.shared.epoch,
-            heartbeat_ms: HEARTBEAT_MS,
-            members,
-        };
-        // The queue is empty, so the first frame always fits.
-        let _ = to_agent.try_send(ToAgent::Welcome(welcome));
         let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         let line = Arc::new(Line::new(&hello, number, is_member, to_agent, self.shared.notices.clone()));
         if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
             older.hang_up();
         }
-        if let Err(error) = nodes::register(self, &hello).await {
+        let registered = nodes::register(self, &hello).await.map_err(|error| {
             self.drop_line(&line);
-            return Err(Refused(format!("node {} could not be registered: {error}", hello.node)));
+            Refused(format!("node {} could not be registered: {error}", hello.node))
+        })?;
+        let welcome = Welcome {
+            epoch: self.shared.epoch,
+            heartbeat_ms: HEARTBEAT_MS,
+            admission: hello.admission.is_some().then_some(registered.admission),
+            members,
+        };
+        // Nothing else was sent before: calls wait until the node is admitted. A line that was hung up takes nothing.
+        let _ = line.send(ToAgent::Welcome(welcome)).await;
+        match registered.readmit {
+            Some(readmit) => {
+                let _ = line.send(ToAgent::Readmit(Box::new(readmit))).await;
+                tracing::info!(node = %hello.node, admission = %registered.admission, "the agent is told what it may keep");
+            }
+            None => self.admit(&line, registered.admission),
         }
-        self.changed();
-        tracing::info!(node = %hello.node, "the agent has a session");
         Ok(Session::new(self.clone(), line, frames))
+    }
+
+    /// Lets calls through.
+    fn admit(&self, line: &Line, admission: Admission) {
+        line.admit(admission);
+        tracing::info!(node = %line.node, "the agent has a session");
+        self.changed();
+    }
+
+    /// An agent has settled what it may keep.
+    async fn settled(&self, line: Arc<Line>, readmitted: Readmitted) {
+        match nodes::admit(self, &line.node, &readmitted).await {
+            Ok(true) => self.admit(&line, readmitted.admission),
+            // It was fenced again, or is another session's matter; a session that is left over ends.
+            Ok(false) => self.drop_line(&line),
+            Err(error) => {
+                tracing::warn!(node = %line.node, %error, "a node could not be let in");
+                self.drop_line(&line);
+            }
+        }
+    }
+
+    /// The nodes that have a session, admitted or not.
+    pub(crate) fn has_session(&self, node: &Name) -> bool {
+        self.lines().contains_key(node)
     }
 
     /// The data port of a node that has a session.
     #[must_use]
     pub fn data_url(&self, node: &Name) -> Option<String> {
-        self.lines().get(node).map(|line| line.data_url.clone())
+        let lines = self.lines();
+        let line = lines.get(node).filter(|line| line.admitted().is_some())?;
+        Some(line.data_url.clone())
     }
 
     /// The image service that takes new images: the first by name that has a session.
@@ -144,28 +181,34 @@ impl Agents {
         let lines = self.lines();
         let first = lines
             .values()
-            .filter(|line| line.roles.contains(&Role::Image))
+            .filter(|line| line.admitted().is_some() && line.roles.contains(&Role::Image))
             .min_by(|a, b| a.node.cmp(&b.node))?;
         Some((first.node.clone(), first.data_url.clone()))
     }
 
-    /// The nodes that have a session.
+    /// The nodes that have a session and may be asked for something.
     #[must_use]
     pub fn connected(&self) -> Vec<Name> {
-        let mut names: Vec<Name> = self.lines().keys().cloned().collect();
+        let lines = self.lines();
+        let admitted = lines.iter().filter(|(_, line)| line.admitted().is_some());
+        let mut names: Vec<Name> = admitted.map(|(name, _)| name.clone()).collect();
+        drop(lines);
         names.sort();
         names
     }
 
     /// The number of a node's session: another one after every new connection. After one, nothing is known of the node.
     pub(crate) fn session_of(&self, node: &Name) -> Option<u64> {
-        self.lines().get(node).map(|line| line.number)
+        let lines = self.lines();
+        let line = lines.get(node).filter(|line| line.admitted().is_some())?;
+        Some(line.number)
     }
 
     /// The numbers of all sessions.
     pub(crate) fn sessions(&self) -> HashMap<Name, u64> {
         self.lines()
             .iter()
+            .filter(|(_, line)| line.admitted().is_some())
             .map(|(node, line)| (node.clone(), line.number))
             .collect()
     }
@@ -196,12 +239,28 @@ impl Agents {
             )
         };
         let line = self.lines().get(request.node).cloned().ok_or_else(unreachable)?;
+        match line.admitted() {
+            Some(admission) if admission == request.admission => {}
+            Some(admission) => {
+                let text = format!(
+                    "node {} was let in again (admission {admission}) since this was decided on ({})",
+                    request.node, request.admission
+                );
+                return Err(Failure::new(FailureKind::StaleTenure, text));
+            }
+            None => {
+                let text = format!("node {} settles what it may keep", request.node);
+                return Err(Failure::new(FailureKind::Unreachable, text));
+            }
+        }
         let id = CallId::new(clock::new_uuid());
         let call = Call {
             id,
             epoch: self.shared.epoch,
             object: request.object,
             generation: request.generation,
+            tenure: request.tenure,
+            admission: request.admission,
             work: request.work,
         };
         let (answer, answered) = oneshot::channel();

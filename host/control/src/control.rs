@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::Agents;
 use crate::collect;
 use crate::election::{Election as _, ElectionError, Leadership, Sole};
+use crate::fence::Released;
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
@@ -82,6 +83,7 @@ struct Shared {
     view: View,
     slots: Slots,
     agents: Agents,
+    writer: Writer,
     plugins: Plugins,
     metrics: Metrics,
     stop: CancellationToken,
@@ -153,10 +155,11 @@ impl Control {
             settled: Settled::default(),
         };
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
+        loops.spawn(Released::new(context.clone()).run(stop.clone()));
         loops.spawn(Reconciler::new(context).run(stop.clone()));
         loops.spawn(agents.watch_silence(stop.clone()));
         loops.spawn(agents.follow_members(stop.clone()));
-        loops.spawn(collect::run(writer, view.clone(), stop.clone()));
+        loops.spawn(collect::run(writer.clone(), view.clone(), stop.clone()));
         let loops = tokio::sync::Mutex::new(loops);
         ends_all.disarm();
         Ok(Self {
@@ -166,6 +169,7 @@ impl Control {
                 view,
                 slots,
                 agents,
+                writer,
                 plugins,
                 metrics,
                 stop,
@@ -229,6 +233,10 @@ impl Control {
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.shared.store
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.shared.writer
     }
 
     pub(crate) fn view(&self) -> &View {

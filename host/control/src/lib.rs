@@ -27,6 +27,7 @@ mod control;
 mod election;
 mod events;
 mod explain;
+pub mod fence;
 pub mod members;
 mod metrics;
 mod office;

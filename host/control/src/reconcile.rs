@@ -39,7 +39,7 @@ use crate::write::Writer;
 
 use due::{Lane, Spec, Subject, Work};
 use looks::Looks;
-use outcome::PassError;
+pub(crate) use outcome::PassError;
 pub(crate) use segments::Settled;
 
 /// Most passes at once over machines: a guest may take a minute to shut down, and others must not wait for it.
@@ -58,7 +58,7 @@ const PAUSES_MAX: usize = 20_000;
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a status is written again when its record changed under it.
-const TRIES: u32 = 20;
+pub(crate) const TRIES: u32 = 20;
 
 /// What a pass needs. Cheap to clone.
 #[derive(Clone)]
@@ -274,7 +274,7 @@ fn is_settled(state: &State, context: &Context, key: &SegmentKey) -> bool {
 }
 
 /// Somebody else wrote: their write is on its way to the view.
-async fn wait_for_change(context: &Context) {
+pub(crate) async fn wait_for_change(context: &Context) {
     let mut changes = context.view.changes();
     changes.mark_unchanged();
     let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;

@@ -34,6 +34,10 @@ counters! {
     Epoch,
     /// The store's counter at a write.
     Revision,
+    /// How often a machine was placed and released. An agent does nothing for it below the highest it has heard of.
+    Tenure,
+    /// How often a node was let in. What was decided on before is not done after.
+    Admission,
 }
 
 impl Generation {

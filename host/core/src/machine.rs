@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::condition::{Conditions, Truth};
-use crate::counter::{Generation, Revision};
+use crate::counter::{Generation, Revision, Tenure};
 use crate::id::{MachineId, NetworkId, PortId, VolumeId};
 use crate::labels::Labels;
 use crate::meta::Meta;
@@ -287,6 +287,12 @@ pub struct MachineStatus {
     pub phase: MachinePhase,
     /// The generation of the spec that `phase` is about.
     pub observed_generation: Generation,
+    /// Counts its placements and releases; grows with each.
+    #[serde(default)]
+    pub tenure: Tenure,
+    /// It is to leave its node, and loses its placement once the node shows nothing of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moving: bool,
     /// What is remembered of its starts and ends.
     #[serde(default)]
     pub history: life::History,
@@ -338,7 +344,7 @@ impl Machine {
             self.status.phase,
             MachinePhase::Running | MachinePhase::Stopped | MachinePhase::BackOff | MachinePhase::Failed
         );
-        seen && rests && !self.meta.is_deleting()
+        seen && rests && !self.meta.is_deleting() && !self.status.moving
     }
 
     /// Whether its new size is to be claimed yet, and nobody has said that there is no room for it.
@@ -351,6 +357,24 @@ impl Machine {
             .of("room")
             .is_some_and(|room| room.truth == Truth::False);
         claimed.is_some_and(|claimed| claimed != self.spec.size) && !is_full
+    }
+
+    /// Whether nothing of it is to be on its node.
+    #[must_use]
+    pub const fn is_leaving(&self) -> bool {
+        self.meta.is_deleting() || self.status.moving
+    }
+
+    /// Takes its placement from it: nothing of it is on its node, or the node is off. Gives what was placed.
+    pub fn release(&mut self) -> Option<MachinePlacement> {
+        let placement = self.placement.take()?;
+        self.status.tenure = self.status.tenure.next();
+        self.status.moving = false;
+        self.status.phase = MachinePhase::Pending;
+        // Another node knows nothing of its starts.
+        self.status.history = life::History::default();
+        self.status.observed_generation = Generation(0);
+        Some(placement)
     }
 
     /// Whether it was ever started, as far as was seen. Before that it waits for all that it is made of.
@@ -367,6 +391,8 @@ impl MachineStatus {
         Self {
             phase: MachinePhase::Pending,
             observed_generation: Generation(0),
+            tenure: Tenure(0),
+            moving: false,
             history: life::History::default(),
             exit: None,
             hypervisor: None,

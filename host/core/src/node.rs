@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::condition::{Condition, Truth};
+use crate::counter::Admission;
 use crate::id::{NodeId, ServiceId};
 use crate::meta::Meta;
 use crate::name::Name;
@@ -36,6 +37,12 @@ pub struct NodeSpec {
 pub struct NodeStatus {
     /// Whether the agent has a session. Unknown means: nothing is heard of it; what it runs may still run.
     pub ready: Condition,
+    /// How often it was let in; 0 for an agent that knows nothing of that.
+    #[serde(default)]
+    pub admission: Admission,
+    /// Whether it is in.
+    #[serde(default)]
+    pub fence: Fence,
     /// Version of the agent.
     pub version: String,
     /// Where its data port listens (`http://ADDRESS:PORT`), for image bytes.
@@ -50,6 +57,53 @@ pub struct NodeStatus {
     /// Where other nodes reach it with the packets of networks; nothing when nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underlay: Option<crate::network::Underlay>,
+}
+
+/// Whether a node is in the cluster, as far as its machines go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fence {
+    /// It is: whatever it does counts.
+    #[default]
+    None,
+    /// Somebody said that it is off. What was placed there may be released without asking it.
+    Fenced,
+    /// It was heard of after it was fenced: it is told what it may keep, and ends all else.
+    Returning,
+    /// It is heard of for the first time, or has lost what it wrote down: it is told what it has, and ends nothing.
+    Joining,
+}
+
+/// What a node is going through.
+///
+/// ```text
+///   Ready ─► Unknown ─► Fenced ─► Readmitting ─► Ready
+///     ▲         │
+///     └─────────┘  its agent is heard of again
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NodePhase {
+    /// Its agent has a session.
+    Ready,
+    /// Nothing is heard of it; what it runs may still run, and nothing of it is started elsewhere.
+    Unknown,
+    /// Somebody said that it is off.
+    Fenced,
+    /// Its agent settles what it may keep; there is no work for it yet.
+    Readmitting,
+}
+
+impl NodePhase {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Unknown => "Unknown",
+            Self::Fenced => "Fenced",
+            Self::Readmitting => "Readmitting",
+        }
+    }
 }
 
 /// What a node has for machines.
@@ -124,10 +178,21 @@ pub struct Pool {
 }
 
 impl Node {
+    /// What it is going through.
+    #[must_use]
+    pub fn phase(&self) -> NodePhase {
+        match self.status.fence {
+            Fence::Fenced => NodePhase::Fenced,
+            Fence::Returning | Fence::Joining => NodePhase::Readmitting,
+            Fence::None if self.status.ready.truth == Truth::True => NodePhase::Ready,
+            Fence::None => NodePhase::Unknown,
+        }
+    }
+
     /// Whether new work may go there: an agent with a session, and no cordon.
     #[must_use]
     pub fn is_schedulable(&self) -> bool {
-        self.status.ready.truth == Truth::True && !self.spec.cordoned && !self.meta.is_deleting()
+        self.phase() == NodePhase::Ready && !self.spec.cordoned && !self.meta.is_deleting()
     }
 
     /// The service of this role.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use symphony_api::Problem;
+use symphony_control::fence::Drained;
 use symphony_control::{Explanation, MachinePreview, Preview};
 use symphony_core::digest::Digest;
 use symphony_core::machine::Machine;
@@ -72,6 +73,12 @@ pub trait Decisions: Send + Sync + 'static {
 
     /// Lets what served before serve again; returns when it does.
     async fn rollback(&self, slot: Slot) -> Result<Activation, Problem>;
+
+    /// Takes somebody's word that a node is off.
+    async fn fence(&self, node: &Name) -> Result<(), Problem>;
+
+    /// Cordons a node and lets go what can go; what runs is asked to stop when `stop` says so.
+    async fn drain(&self, node: &Name, stop: bool) -> Result<Drained, Problem>;
 
     /// The node that takes new images, and its data port.
     fn image_service(&self) -> Option<(Name, String)>;

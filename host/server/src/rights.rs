@@ -131,6 +131,8 @@ const TABLE: &[(Method, &str, Right)] = &[
     (Method::GET, "/v1/nodes", Right::ReadAll),
     (Method::GET, "/v1/nodes/{node}", Right::ReadAll),
     (Method::PATCH, "/v1/nodes/{node}", Right::Operate),
+    (Method::POST, "/v1/nodes/{node}/fence", Right::Operate),
+    (Method::POST, "/v1/nodes/{node}/drain", Right::Operate),
     (Method::GET, "/v1/services", Right::ReadAll),
     (Method::DELETE, "/v1/services/{id}", Right::Admin),
     (Method::GET, "/v1/plugins", Right::ReadAll),

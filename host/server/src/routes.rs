@@ -68,6 +68,8 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(console::screen))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::patch))
+        .routes(routes!(nodes::fence))
+        .routes(routes!(nodes::drain))
         .routes(routes!(plugins::list, plugins::push))
         .routes(routes!(plugins::show))
         .routes(routes!(slots::list))

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use symphony_core::counter::{Epoch, Generation};
+use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_protocol::{Seen, Work};
 use tokio::sync::Semaphore;
 
@@ -39,6 +39,8 @@ fn call(volume: usize, epoch: u64, generation: u64, kind: &str) -> Call {
         epoch: Epoch(epoch),
         object: format!("volume/00000000-0000-7000-8000-{volume:012x}"),
         generation: Generation(generation),
+        tenure: Tenure(0),
+        admission: Admission(0),
         work: serde_json::from_str(work).unwrap(),
     }
 }
@@ -54,6 +56,7 @@ struct Bench {
 fn bench(permits: usize) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap()).unwrap();
+    ledger.hear(None);
     let gate = Arc::new(Gate(Semaphore::new(permits)));
     let calls = Calls::new(ledger, vec![Arc::clone(&gate) as Arc<dyn Executor>]);
     let (uplink, frames) = mpsc::channel(1024);

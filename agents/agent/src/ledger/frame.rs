@@ -4,7 +4,7 @@
 //! was torn is always the last frame; a broken frame with a good one after it is damage.
 
 use serde::{Deserialize, Serialize};
-use symphony_core::counter::{Epoch, Generation};
+use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 
 const MAGIC: [u8; 4] = *b"SLF1";
 const HEADER_BYTES: usize = 20;
@@ -24,6 +24,15 @@ pub enum Entry {
         /// The generation of its spec.
         generation: Generation,
     },
+    /// An object was placed here, or is to go: nothing below this tenure is done for it any more.
+    Floor {
+        /// `machine/ID` and the like.
+        object: String,
+        /// The highest tenure that was heard of.
+        tenure: Tenure,
+    },
+    /// The node has settled what it may keep under this admission.
+    Admitted(Admission),
 }
 
 /// A frame that was read.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-use symphony_core::counter::{Epoch, Generation};
+use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_core::plan::Kind as _;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
@@ -59,8 +59,21 @@ impl fmt::Display for ObjectKey {
 #[derive(Debug, Default)]
 pub(super) struct State {
     epoch: Epoch,
-    // With the sequence number of the frame that said it: who is forgotten first.
-    acted: HashMap<ObjectKey, (Generation, u64)>,
+    /// What the node has settled under.
+    admission: Admission,
+    /// What the manager of this session says the node's admission is; nothing before the first session. Never written
+    /// down: an agent that just started knows nothing.
+    heard: Option<Admission>,
+    objects: HashMap<ObjectKey, Known>,
+}
+
+/// What is remembered of an object.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    acted: Generation,
+    floor: Tenure,
+    /// The sequence number of the frame that said it last: who is forgotten first.
+    sequence: u64,
 }
 
 impl State {
@@ -70,9 +83,24 @@ impl State {
 
     /// The highest generation of an object that was acted on; 0 when none was.
     pub(super) fn acted(&self, object: ObjectKey) -> Generation {
-        self.acted
-            .get(&object)
-            .map_or(Generation(0), |(generation, _)| *generation)
+        self.objects.get(&object).map_or(Generation(0), |known| known.acted)
+    }
+
+    /// The highest tenure of an object that was heard of; 0 when none was.
+    pub(super) fn floor(&self, object: ObjectKey) -> Tenure {
+        self.objects.get(&object).map_or(Tenure(0), |known| known.floor)
+    }
+
+    pub(super) const fn admission(&self) -> Admission {
+        self.admission
+    }
+
+    pub(super) const fn heard(&self) -> Option<Admission> {
+        self.heard
+    }
+
+    pub(super) const fn hear(&mut self, admission: Admission) {
+        self.heard = Some(admission);
     }
 
     pub(super) fn apply(&mut self, entries: &[Entry], sequence: u64) {
@@ -80,36 +108,53 @@ impl State {
             match entry {
                 Entry::Epoch(epoch) => self.epoch = self.epoch.max(*epoch),
                 Entry::Acted { object, generation } => {
-                    // Entries are made from keys, so one that can't be read was never written.
-                    if let Ok(object) = object.parse::<ObjectKey>() {
-                        let highest = self.acted(object).max(*generation);
-                        self.acted.insert(object, (highest, sequence));
-                    }
+                    self.note(object, sequence, |known| known.acted = known.acted.max(*generation));
                 }
+                Entry::Floor { object, tenure } => {
+                    self.note(object, sequence, |known| known.floor = known.floor.max(*tenure));
+                }
+                Entry::Admitted(admission) => self.admission = self.admission.max(*admission),
             }
         }
-        if self.acted.len() > OBJECTS_MAX {
+        if self.objects.len() > OBJECTS_MAX {
             self.forget_oldest();
+        }
+    }
+
+    fn note(&mut self, object: &str, sequence: u64, change: impl FnOnce(&mut Known)) {
+        // Entries are made from keys, so one that can't be read was never written.
+        if let Ok(object) = object.parse::<ObjectKey>() {
+            let known = self.objects.entry(object).or_default();
+            known.sequence = sequence;
+            change(known);
         }
     }
 
     /// Everything, oldest first.
     pub(super) fn entries(&self) -> Vec<Entry> {
-        let mut acted: Vec<_> = self.acted.iter().collect();
-        acted.sort_unstable_by_key(|(object, (_, sequence))| (*sequence, **object));
-        let acted = acted.into_iter().map(|(object, (generation, _))| Entry::Acted {
-            object: object.to_string(),
-            generation: *generation,
-        });
-        std::iter::once(Entry::Epoch(self.epoch)).chain(acted).collect()
+        let mut objects: Vec<_> = self.objects.iter().collect();
+        objects.sort_unstable_by_key(|(object, known)| (known.sequence, **object));
+        let of = |(object, known): (&ObjectKey, &Known)| {
+            let acted = Entry::Acted {
+                object: object.to_string(),
+                generation: known.acted,
+            };
+            let floor = (known.floor > Tenure(0)).then(|| Entry::Floor {
+                object: object.to_string(),
+                tenure: known.floor,
+            });
+            std::iter::once(acted).chain(floor)
+        };
+        let first = [Entry::Epoch(self.epoch), Entry::Admitted(self.admission)];
+        first.into_iter().chain(objects.into_iter().flat_map(of)).collect()
     }
 
     fn forget_oldest(&mut self) {
-        let mut sequences: Vec<u64> = self.acted.values().map(|(_, sequence)| *sequence).collect();
+        let mut sequences: Vec<u64> = self.objects.values().map(|known| known.sequence).collect();
         let eighth = sequences.len() / 8;
         let (_, bound, _) = sequences.select_nth_unstable(eighth);
         let bound = *bound;
-        self.acted.retain(|_, (_, sequence)| *sequence > bound);
+        self.objects.retain(|_, known| known.sequence > bound);
     }
 }
 
@@ -153,7 +198,7 @@ mod tests {
                 n as u64,
             );
         }
-        assert!(state.acted.len() <= OBJECTS_MAX);
+        assert!(state.objects.len() <= OBJECTS_MAX);
         assert_eq!(state.acted(object(0).parse().unwrap()), Generation(0));
         assert_eq!(state.acted(object(OBJECTS_MAX).parse().unwrap()), Generation(2));
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use symphony_core::plan::machine::RunState;
+use symphony_core::plan::machine::{RunState, Step};
 use virt::sys;
 
 use super::power::{LOOK, PRESS};
@@ -88,11 +88,37 @@ impl Machines {
         }
     }
 
-    /// The machines that run, or stand still, and have their files here: another agent's may be known to the same libvirt.
+    /// Ends a machine as by a power cut, and forgets it; its volumes stay. Nothing when it is not known.
+    pub(crate) async fn discard(&self, object: &str) -> Result<(), Error> {
+        if self.is_active(object).await? {
+            match self.destroy(object).await {
+                // It ended while it was looked at.
+                Ok(()) | Err(Error::Unknown) => {}
+                Err(Error::Unreadable { .. }) => self.cut(object).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        self.run(&Step::Undefine {
+            object: object.to_owned(),
+        })
+        .await
+    }
+
+    /// The machines that run, or stand still, and have their files here.
     async fn running(&self) -> Result<Vec<String>, Error> {
-        let listed = self.hypervisor.read(|connect| {
+        self.listed(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE).await
+    }
+
+    /// All machines that have their files here, running or not.
+    pub(crate) async fn owned(&self) -> Result<Vec<String>, Error> {
+        self.listed(0).await
+    }
+
+    /// Only what has its files here: another agent's may be known to the same libvirt.
+    async fn listed(&self, which: u32) -> Result<Vec<String>, Error> {
+        let listed = self.hypervisor.read(move |connect| {
             let mut names = Vec::new();
-            for domain in connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)? {
+            for domain in connect.list_all_domains(which)? {
                 // One that goes away while we look has ended.
                 // Whatever can be read of it: it has an end too.
                 if let (Ok(name), Ok(Ok(Some(_)) | Err(_))) = (domain.get_name(), machine::noted(&domain)) {

@@ -11,8 +11,8 @@ use reqwest::{Method, RequestBuilder};
 use super::request::ListQuery;
 use super::{Client, ClientError, Upload};
 use crate::v1::{
-    Activate, CreateVolume, Event, Explanation, Image, List, Membership, Node, PatchNode, PatchVolume, Plugin, Preview,
-    Service, Slot, Volume,
+    Activate, CreateVolume, DrainNode, Event, Explanation, FenceNode, Image, List, Membership, Node, NodeDrained,
+    PatchNode, PatchVolume, Plugin, Preview, Service, Slot, Volume,
 };
 
 /// The result of a verb.
@@ -233,6 +233,24 @@ impl Client {
             .request(Method::PATCH, self.url(&["v1", "nodes", name])?)
             .json(patch);
         self.json(if_match(request, revision)).await
+    }
+
+    /// Says that a node is off: its machines may be started elsewhere. With `confirm` only.
+    ///
+    /// # Errors
+    /// The node is connected, it was not confirmed, or nothing was answered.
+    pub async fn fence_node(&self, name: &str, fence: &FenceNode) -> Answer<Node> {
+        let url = self.url(&["v1", "nodes", name, "fence"])?;
+        self.json(self.request(Method::POST, url).json(fence)).await
+    }
+
+    /// Cordons a node and lets go what can go. May be repeated.
+    ///
+    /// # Errors
+    /// There is no such node, or nothing was answered.
+    pub async fn drain_node(&self, name: &str, drain: &DrainNode) -> Answer<NodeDrained> {
+        let url = self.url(&["v1", "nodes", name, "drain"])?;
+        self.json(self.request(Method::POST, url).json(drain)).await
     }
 
     /// All services, managers among them.

@@ -108,6 +108,7 @@ pub fn node(node: &core::node::Node, ledger: Option<&Ledger>, revision: u64) -> 
             cordoned: node.spec.cordoned,
         },
         status: v1::NodeStatus {
+            phase: node.phase().as_str().to_owned(),
             schedulable: node.is_schedulable(),
             conditions: vec![condition(&node.status.ready)],
             version: node.status.version.clone(),

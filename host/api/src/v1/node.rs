@@ -31,6 +31,10 @@ pub struct NodeSpec {
 /// What was seen of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeStatus {
+    /// `Ready`, `Unknown` (nothing is heard of it; what it runs may still run), `Fenced` (somebody said that it is off) or
+    /// `Readmitting` (its agent settles what it may keep).
+    #[serde(default)]
+    pub phase: String,
     /// Whether new work may go there: its agent has a session, and it is not cordoned.
     pub schedulable: bool,
     /// `ready`: whether its agent has a session.
@@ -113,6 +117,49 @@ pub struct PatchNodeSpec {
     /// Whether new work is kept away from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordoned: Option<bool>,
+}
+
+/// Says that a node is off, so that its machines may be started elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FenceNode {
+    /// That whoever asks has made sure of it.
+    #[serde(default)]
+    pub confirm: bool,
+}
+
+/// Empties a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainNode {
+    /// Whether machines that run and could leave are asked to stop.
+    #[serde(default)]
+    pub stop: bool,
+}
+
+/// What becomes of a drained node's machines; at most 1000 are named of each sort.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeDrained {
+    /// The node: cordoned.
+    pub node: Node,
+    /// They leave, each once the node shows nothing of it any more.
+    pub leaving: Vec<DrainedMachine>,
+    /// They are being stopped, and leave at the next drain.
+    pub stopping: Vec<DrainedMachine>,
+    /// They stay.
+    pub staying: Vec<DrainedMachine>,
+}
+
+/// A machine of a drained node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DrainedMachine {
+    /// Its project.
+    pub project: String,
+    /// Its name.
+    pub machine: String,
+    /// What holds it, of one that stays.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// One role of one node, or a manager, as operators see it.

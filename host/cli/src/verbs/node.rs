@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use symphony_api::Client;
-use symphony_api::v1::{PatchNode, PatchNodeSpec};
+use symphony_api::v1::{DrainNode, DrainedMachine, FenceNode, PatchNode, PatchNodeSpec};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -39,6 +39,35 @@ pub enum NodeVerb {
         #[arg(value_name = "NODE", required = true)]
         nodes: Vec<Target>,
     },
+    /// Empty a node: no new work, and what is off and can run elsewhere leaves
+    #[command(
+        long_about = "Empty a node: no new work goes there, and machines that are off and can run elsewhere leave. What \
+                      holds the others is said. Drain again until nothing is left.",
+        after_help = "Examples:\n  symphony node drain node-1\n  symphony node drain node-1 --stop"
+    )]
+    Drain {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        node: Target,
+        /// Ask machines that run and could leave to stop; they leave at the next drain
+        #[arg(long)]
+        stop: bool,
+    },
+    /// Say that a node is off, so that its machines are started elsewhere
+    #[command(
+        long_about = "Say that a node is off. Machines of it that can run elsewhere are started there; if the node is not \
+                      off, they run twice and ruin their disks. When its agent is heard of again, it ends what it must not \
+                      run any more.",
+        after_help = "Example:\n  symphony node fence node-1 --confirm"
+    )]
+    Fence {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        node: Target,
+        /// Say that the node has no power: you made sure of it
+        #[arg(long)]
+        confirm: bool,
+    },
 }
 
 /// Does a verb.
@@ -60,7 +89,39 @@ pub(crate) async fn run(client: &Client, output: Output, verb: NodeVerb) -> Resu
         }
         NodeVerb::Cordon { nodes } => cordon(client, output, &nodes, true).await,
         NodeVerb::Uncordon { nodes } => cordon(client, output, &nodes, false).await,
+        NodeVerb::Drain { node, stop } => drain(client, output, &node, stop).await,
+        NodeVerb::Fence { node, confirm } => {
+            let fenced = client.fence_node(node.as_str(), &FenceNode { confirm }).await;
+            let fenced = fenced.map_err(|error| failure(&format!("fence node {node}"), error))?;
+            let name = fenced.meta.name.clone();
+            output.changed(
+                &fenced,
+                &format!("node {name} is fenced; what can run elsewhere is placed anew"),
+            )
+        }
     }
+}
+
+async fn drain(client: &Client, output: Output, node: &Target, stop: bool) -> Result<(), Failure> {
+    let drained = client.drain_node(node.as_str(), &DrainNode { stop }).await;
+    let drained = drained.map_err(|error| failure(&format!("drain node {node}"), error))?;
+    let of = |machine: &DrainedMachine| format!("{}/{}", machine.project, machine.machine);
+    for machine in &drained.leaving {
+        output.remark(&format!("machine {} leaves", of(machine)));
+    }
+    for machine in &drained.stopping {
+        output.remark(&format!(
+            "machine {} is being stopped; drain again once it is off",
+            of(machine)
+        ));
+    }
+    for machine in &drained.staying {
+        output.remark(&format!("machine {} stays: {}", of(machine), machine.why));
+    }
+    output.changed(
+        &drained.node,
+        &format!("node {} takes no new work", drained.node.meta.name),
+    )
 }
 
 async fn cordon(client: &Client, output: Output, nodes: &[Target], cordoned: bool) -> Result<(), Failure> {

@@ -1,8 +1,10 @@
 //! One session: frames out through a bounded queue, answers in by call.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use symphony_core::counter::Admission;
 use symphony_core::id::CallId;
 use symphony_core::name::Name;
 use symphony_core::node::Role;
@@ -21,6 +23,10 @@ pub(super) struct Line {
     pub(super) protocol: u32,
     /// Whether its node was enrolled when the session began.
     pub(super) is_member: bool,
+    /// Under what the node was let in; nothing while it settles what it may keep.
+    admitted: OnceLock<Admission>,
+    /// Whether the agent has said that it settled.
+    has_settled: AtomicBool,
     notices: broadcast::Sender<Notice>,
     to_agent: Mutex<Option<mpsc::Sender<ToAgent>>>,
     pending: Mutex<HashMap<CallId, Waiting>>,
@@ -46,10 +52,20 @@ impl Line {
             number,
             protocol: hello.protocol,
             is_member,
+            admitted: OnceLock::new(),
+            has_settled: AtomicBool::new(false),
             notices,
             to_agent: Mutex::new(Some(to_agent)),
             pending: Mutex::default(),
         }
+    }
+
+    pub(super) fn admitted(&self) -> Option<Admission> {
+        self.admitted.get().copied()
+    }
+
+    pub(super) fn admit(&self, admission: Admission) {
+        let _ = self.admitted.set(admission);
     }
 
     /// Sends a frame, waiting while the queue is full.
@@ -123,6 +139,7 @@ impl Session {
     #[must_use]
     pub fn inbox(&self) -> Inbox {
         Inbox {
+            agents: self.agents.clone(),
             line: Arc::clone(&self.line),
         }
     }
@@ -136,6 +153,7 @@ impl Drop for Session {
 
 /// Takes what an agent sends.
 pub struct Inbox {
+    agents: Agents,
     line: Arc<Line>,
 }
 
@@ -163,6 +181,13 @@ impl Inbox {
             ToManager::Noticed(notice) => {
                 // Without a loop that listens nobody needs to know.
                 let _ = self.line.notices.send(notice);
+            }
+            ToManager::Readmitted(readmitted) => {
+                // Once a session, whatever the agent says.
+                if self.line.admitted().is_none() && !self.line.has_settled.swap(true, Ordering::SeqCst) {
+                    let (agents, line) = (self.agents.clone(), Arc::clone(&self.line));
+                    tokio::spawn(async move { agents.settled(line, readmitted).await });
+                }
             }
             ToManager::Heartbeat(_) | ToManager::Hello(_) => {}
         }

@@ -8,7 +8,7 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use symphony_core::counter::Generation;
+use symphony_core::counter::{Admission, Generation, Tenure};
 use symphony_core::event::{Event, Severity, Subject};
 use symphony_core::name::Name;
 use symphony_core::plan::{self, Kind, PlanFault, Refusal};
@@ -40,6 +40,12 @@ pub(super) trait Driven: Sync {
 
     /// The generation that this pass is for.
     fn generation(&self) -> Generation;
+
+    /// Its tenure, and its node's admission, as they were together in the store when this pass began; nothing for what
+    /// never moves.
+    fn stamp(&self) -> Option<(Tenure, Admission)> {
+        None
+    }
 
     /// A task, with what the kind's executor needs beside it.
     fn work(&self, task: Task<Self::Kind>) -> Work;
@@ -110,8 +116,10 @@ pub(super) async fn drive<D: Driven>(
     let probes = driver.plugin.probes(intent).await;
     let probes = probes.map_err(|fault| driver.report(fault))?;
     let probes = plan::check_probes::<D::Kind>(intent, probes).map_err(|fault| driver.refuse("probes", fault))?;
+    let stamp = driven.stamp();
+    let stamp = stamp.unwrap_or_else(|| (Tenure(0), context.view.read().admission(driven.node())));
     let first = Task::Facts { probes: probes.clone() };
-    let mut facts = call(context, driven, first).await?.facts;
+    let mut facts = call(context, driven, stamp, first).await?.facts;
     for _ in 0..ROUNDS_MAX {
         let mut intent = intent.clone();
         driven.adapt(&mut intent, &facts)?;
@@ -131,7 +139,7 @@ pub(super) async fn drive<D: Driven>(
         driven.begins().await;
         symphony_crash::point_of(&["control.", D::Kind::NAME, ".before_steps"]);
         let then = probes.clone();
-        let seen = call(context, driven, Task::Steps { plan, then }).await?;
+        let seen = call(context, driven, stamp, Task::Steps { plan, then }).await?;
         symphony_crash::point_of(&["control.", D::Kind::NAME, ".after_steps"]);
         tell_steps(context, driven, &seen.done).await;
         facts = seen.facts;
@@ -164,11 +172,18 @@ async fn tell_steps<D: Driven>(context: &Context, driven: &D, done: &[StepDone])
     }
 }
 
-async fn call<D: Driven>(context: &Context, driven: &D, task: Task<D::Kind>) -> Result<Seen<D::Kind>, PassError> {
+async fn call<D: Driven>(
+    context: &Context,
+    driven: &D,
+    (tenure, admission): (Tenure, Admission),
+    task: Task<D::Kind>,
+) -> Result<Seen<D::Kind>, PassError> {
     let request = Request {
         node: driven.node(),
         object: format!("{}/{}", D::Kind::NAME, driven.id()),
         generation: driven.generation(),
+        tenure,
+        admission,
         work: driven.work(task),
     };
     let outcome = watching::call(context, request, &|message| driven.tell(message)).await?;

@@ -126,6 +126,7 @@ impl Reconciler {
                 let needs = Needs::of(state, &self.context, machine, placement);
                 let mut hasher = DefaultHasher::new();
                 (needs.there(), placement.claimed, machine.waits_for_room()).hash(&mut hasher);
+                (machine.status.tenure, state.admission(&placement.node)).hash(&mut hasher);
                 hasher.finish()
             });
             let spec = (

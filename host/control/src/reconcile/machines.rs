@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use symphony_core::Timestamp;
-use symphony_core::counter::Generation;
+use symphony_core::counter::{Admission, Generation, Tenure};
 use symphony_core::event::{Event, Subject};
 use symphony_core::machine::life::{self, Decision, History, Wanted};
 use symphony_core::machine::{Machine, MachinePlacement};
@@ -40,7 +40,20 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Machine>>) -> Res
         }
         return Ok(None);
     };
-    let needs = Needs::of(&context.view.read(), context, machine, placement);
+    let (needs, admission) = {
+        let state = context.view.read();
+        // Placement and admission of one moment: what was decided on before a fence is not done after it.
+        let key = (machine.meta.project.clone(), machine.meta.name.clone());
+        if state
+            .machines
+            .get(&key)
+            .is_none_or(|now| now.revision != stored.revision)
+        {
+            return Err(PassError::Raced);
+        }
+        let needs = Needs::of(&state, context, machine, placement);
+        (needs, state.admission(&placement.node))
+    };
     if let Some(missing) = needs.missing.first().filter(|_| !machine.was_started()) {
         status::preparing(context, machine, missing).await?;
         return Err(PassError::Unready(missing.what.clone()));
@@ -50,6 +63,7 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Machine>>) -> Res
         context,
         machine,
         placement,
+        admission,
         missing: &needs.missing,
         lived: Mutex::new(Lived {
             history: machine.status.history,
@@ -60,6 +74,10 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Machine>>) -> Res
     match drive::drive(context, &one, &intent).await {
         Ok(End::Met(_)) if machine.meta.is_deleting() => {
             forget::forget(context, machine).await?;
+            Ok(None)
+        }
+        Ok(End::Met(_)) if machine.status.moving => {
+            crate::fence::release(context, machine).await?;
             Ok(None)
         }
         Ok(End::Met(domain)) => {
@@ -108,7 +126,7 @@ impl Needs {
             parts: Parts::default(),
             missing: Vec::new(),
         };
-        if machine.meta.is_deleting() {
+        if machine.is_leaving() {
             return needs;
         }
         for attachment in &machine.spec.volumes {
@@ -166,6 +184,7 @@ struct OneMachine<'a> {
     context: &'a Context,
     machine: &'a Machine,
     placement: &'a MachinePlacement,
+    admission: Admission,
     missing: &'a [Missing],
     lived: Mutex<Lived>,
 }
@@ -243,6 +262,10 @@ impl Driven for OneMachine<'_> {
         self.machine.meta.generation
     }
 
+    fn stamp(&self) -> Option<(Tenure, Admission)> {
+        Some((self.machine.status.tenure, self.admission))
+    }
+
     fn work(&self, task: Task<Machines>) -> Work {
         Work::Machine { task }
     }
@@ -255,7 +278,7 @@ impl Driven for OneMachine<'_> {
     }
 
     fn adapt(&self, intent: &mut Intent, facts: &[Fact]) -> Result<(), PassError> {
-        if self.machine.meta.is_deleting() {
+        if self.machine.is_leaving() {
             return Ok(());
         }
         let domain = facts.iter().find_map(|fact| match fact {
@@ -284,7 +307,7 @@ impl Driven for OneMachine<'_> {
     fn begins(&self) -> BoxFuture<'_, ()> {
         async {
             let decision = self.lived().decision;
-            if let Some(decision) = decision.filter(|_| !self.machine.meta.is_deleting()) {
+            if let Some(decision) = decision.filter(|_| !self.machine.is_leaving()) {
                 status::begins(self.context, self.machine, &decision).await;
             }
         }

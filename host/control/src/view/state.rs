@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use symphony_core::counter::Admission;
 use symphony_core::digest::Digest;
 use symphony_core::id::{MachineId, NetworkId};
 use symphony_core::image::{Image, ImagePhase};
@@ -117,6 +118,12 @@ impl State {
             .values()
             .find(|image| ready(&image.value))
             .map(|image| image.value.spec.node.clone())
+    }
+
+    /// How often a node was let in.
+    pub(crate) fn admission(&self, node: &Name) -> Admission {
+        let node = self.nodes.get(node);
+        node.map_or(Admission(0), |node| node.value.status.admission)
     }
 
     /// A network, by its id.

@@ -197,6 +197,7 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", node.as_bytes()[0])),
         epoch_seen: Epoch(0),
+        admission: None,
     }
 }
 
@@ -212,6 +213,8 @@ impl SimulatedAgent {
 
     /// As an agent that says this of itself.
     pub(crate) async fn connect_as(control: &Control, hello: Hello, node: Arc<Mutex<Node>>) -> Self {
+        let admission = node.lock().unwrap().admission;
+        let hello = Hello { admission, ..hello };
         let session = control.agents().connect(hello).await.unwrap();
         let calls = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&calls);
@@ -222,6 +225,13 @@ impl SimulatedAgent {
             inbox,
             ended: tokio::spawn(serve(session, counted, node)),
         }
+    }
+
+    /// Its connection breaks; its node goes on.
+    pub(crate) async fn cut(self) -> Arc<Mutex<Node>> {
+        self.ended.abort();
+        let _ = self.ended.await;
+        self.node
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -236,13 +246,22 @@ impl SimulatedAgent {
 async fn serve(mut session: Session, calls: Arc<AtomicU64>, node: Arc<Mutex<Node>>) {
     let inbox = session.inbox();
     while let Some(frame) = session.to_agent.recv().await {
-        if let ToAgent::Call(call) = frame {
-            calls.fetch_add(1, Ordering::SeqCst);
-            let outcome = node.lock().unwrap().run(&call.work);
-            inbox.receive(ToManager::Answer(Answer {
-                call: call.id,
-                result: Ok(outcome),
-            }));
+        match frame {
+            ToAgent::Call(call) => {
+                calls.fetch_add(1, Ordering::SeqCst);
+                let outcome = node.lock().unwrap().called(&call);
+                inbox.receive(ToManager::Answer(Answer {
+                    call: call.id,
+                    result: Ok(outcome),
+                }));
+            }
+            ToAgent::Readmit(readmit) => {
+                let done = node.lock().unwrap().readmit(&readmit);
+                if let Some(done) = done {
+                    inbox.receive(ToManager::Readmitted(done));
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -30,7 +30,7 @@ fn meta<Id>(id: Id, of: &str) -> Meta<Id> {
 /// A machine of one processor with a root volume and a port, as the server writes it.
 pub(super) struct Asked {
     pub(super) machine: Machine,
-    volume: Volume,
+    pub(super) volume: Volume,
 }
 
 pub(super) fn asked(of: &str, network: Option<&Network>) -> Asked {
@@ -98,7 +98,7 @@ pub(super) fn network() -> Network {
     }
 }
 
-fn key(of: &str) -> String {
+pub(super) fn key(of: &str) -> String {
     keys::machine(&name("default"), &name(of))
 }
 
@@ -112,7 +112,7 @@ impl Loops {
         self.write(key(asked.machine.meta.name.as_str()), &asked.machine).await;
     }
 
-    async fn machine(&self, of: &str) -> Option<Machine> {
+    pub(super) async fn machine(&self, of: &str) -> Option<Machine> {
         self.read(key(of)).await
     }
 

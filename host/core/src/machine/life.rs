@@ -257,6 +257,13 @@ pub const MOVES: &[(MachinePhase, MachinePhase, &str)] = {
         (Stopped, Deleting, "delete"),
         (BackOff, Deleting, "delete"),
         (Failed, Deleting, "delete"),
+        (Preparing, Pending, "it leaves its node"),
+        (Starting, Pending, "it leaves its node"),
+        (Running, Pending, "its node was fenced"),
+        (Stopping, Pending, "it leaves its node"),
+        (Stopped, Pending, "it leaves its node"),
+        (BackOff, Pending, "it leaves its node"),
+        (Failed, Pending, "it leaves its node"),
     ]
 };
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use symphony_api::{Code, Problem};
 use symphony_control::agents::Session;
+use symphony_control::fence::{Drained, FenceError};
 use symphony_control::plugins::{ActivateError, UploadError};
 use symphony_control::{Control, ControlError, Explanation, MachinePreview, Preview};
 use symphony_core::digest::Digest;
@@ -78,6 +79,15 @@ impl Decisions for Control {
             .map_err(|error| activate_problem(&error))
     }
 
+    async fn fence(&self, node: &Name) -> Result<(), Problem> {
+        let fenced = self.fence(node).await;
+        fenced.map(|_| ()).map_err(|error| fence_problem(&error))
+    }
+
+    async fn drain(&self, node: &Name, stop: bool) -> Result<Drained, Problem> {
+        self.drain(node, stop).await.map_err(|error| fence_problem(&error))
+    }
+
     fn image_service(&self) -> Option<(Name, String)> {
         self.agents().image_service()
     }
@@ -115,6 +125,14 @@ fn control_problem(error: &ControlError) -> Problem {
     match error {
         ControlError::Store(error) => store_problem(error),
         ControlError::Record(_) | ControlError::NoDecision => internal(error),
+    }
+}
+
+fn fence_problem(error: &FenceError) -> Problem {
+    match error {
+        FenceError::Missing(_) => Problem::new(Code::NotFound, chain(error)),
+        FenceError::Connected(_) => Problem::new(Code::Conflict, chain(error)),
+        FenceError::Write(error) => write_problem(error),
     }
 }
 

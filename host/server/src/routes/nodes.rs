@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use symphony_api::v1::{List, Node, PatchNode};
-use symphony_api::{Problem, convert};
+use symphony_api::v1::{DrainNode, DrainedMachine, FenceNode, List, Node, NodeDrained, PatchNode};
+use symphony_api::{Code, Problem, convert};
 use symphony_core::labels::Labels;
 use symphony_core::name::Name;
 use symphony_core::node::Node as Record;
@@ -119,6 +119,73 @@ pub(super) async fn patch(
         again(precondition)?;
     }
     Err(crowded())
+}
+
+/// What a fence means, for whoever asks for one without saying that it is so.
+const FENCE_MEANS: &str = "a fence says that the node is off, and its machines are started elsewhere; if it is not off, they \
+                           run twice and ruin their disks. Make sure that it has no power, then confirm";
+
+/// Says that a node is off: machines of its that can run elsewhere are placed anew. When its agent is heard of again it
+/// ends what it must not run any more. Refused while it is connected, and without `confirm`.
+#[utoipa::path(post, path = "/v1/nodes/{node}/fence", tag = "nodes", params(("node" = String, Path, description = "Name or id")),
+    request_body = FenceNode,
+    responses(
+        (status = 200, description = "The node, fenced", body = Node),
+        (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn fence(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Input(body): Input<FenceNode>,
+) -> Answer<Response> {
+    let node = find(&*app.store, &name).await?;
+    if !body.confirm {
+        return Err(Failure::field(Code::Unprocessable, "/confirm", FENCE_MEANS));
+    }
+    let name = node.value.meta.name;
+    app.decisions()?.fence(&name).await?;
+    let node = find(&*app.store, name.as_str()).await?;
+    answer(&app, &node).await
+}
+
+/// Empties a node: cordons it, lets machines leave that are off and can run elsewhere, and says what holds the others. May be
+/// repeated.
+#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path, description = "Name or id")),
+    request_body = DrainNode,
+    responses(
+        (status = 200, description = "What becomes of its machines", body = NodeDrained),
+        (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn drain(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Input(body): Input<DrainNode>,
+) -> Answer<Json<NodeDrained>> {
+    let name = find(&*app.store, &name).await?.value.meta.name;
+    let drained = app.decisions()?.drain(&name, body.stop).await?;
+    let node = find(&*app.store, name.as_str()).await?;
+    let ledger = load::<Ledger>(&*app.store, &keys::ledger(&name)).await?;
+    let machine = |(project, machine): (Name, Name)| DrainedMachine {
+        project: project.to_string(),
+        machine: machine.to_string(),
+        why: String::new(),
+    };
+    let staying = drained.staying.into_iter().map(|stays| DrainedMachine {
+        why: stays.why,
+        ..machine((stays.project, stays.machine))
+    });
+    Ok(Json(NodeDrained {
+        node: convert::node(
+            &node.value,
+            ledger.as_ref().map(|ledger| &ledger.value),
+            node.revision.0,
+        ),
+        staying: staying.collect(),
+        leaving: drained.leaving.into_iter().map(machine).collect(),
+        stopping: drained.stopping.into_iter().map(machine).collect(),
+    }))
 }
 
 async fn answer(app: &App, node: &Stored<Record>) -> Answer<Response> {

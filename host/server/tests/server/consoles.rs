@@ -59,6 +59,8 @@ async fn machine(harness: &Harness, name: &str, phase: MachinePhase, node: Optio
         },
         placement,
         status: MachineStatus {
+            tenure: symphony_core::counter::Tenure(1),
+            moving: false,
             phase,
             observed_generation: Generation(1),
             conditions: Conditions::default(),

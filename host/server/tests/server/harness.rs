@@ -183,6 +183,8 @@ impl Harness {
             ),
             spec: NodeSpec::default(),
             status: NodeStatus {
+                admission: symphony_core::counter::Admission(0),
+                fence: symphony_core::node::Fence::None,
                 ready: Condition {
                     kind: "ready".into(),
                     truth: ready,

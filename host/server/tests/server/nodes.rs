@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 use symphony_api::Code;
-use symphony_api::v1::{PatchNode, PatchNodeSpec, ServiceStatus};
+use symphony_api::v1::{DrainNode, FenceNode, PatchNode, PatchNodeSpec, ServiceStatus};
 use symphony_core::condition::Truth;
 use symphony_core::place::Ledger;
 use symphony_core::{keys, record};
@@ -151,4 +151,25 @@ async fn a_service_goes_when_nothing_needs_it() {
     }
     assert_eq!(client.node("n3").await.unwrap_err().code(), Some(Code::NotFound));
     harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_fence_is_somebodys_word_and_says_what_it_means() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    harness.add_node("n1", Truth::Unknown).await;
+    for body in [json!({}), json!({"confirm": false})] {
+        let refused = harness.refused(harness.ask(Method::POST, "/v1/nodes/n1/fence").json(&body));
+        refused.await.at(Code::Unprocessable, "/confirm");
+    }
+    let unconfirmed = client.fence_node("n1", &FenceNode::default()).await.unwrap_err();
+    assert!(unconfirmed.to_string().contains("run twice"), "{unconfirmed}");
+    let confirmed = FenceNode { confirm: true };
+    assert_eq!(client.fence_node("n1", &confirmed).await.unwrap().meta.name, "n1");
+    let missing = client.fence_node("n9", &confirmed).await.unwrap_err();
+    assert_eq!(missing.code(), Some(Code::NotFound));
+    let drained = client.drain_node("n1", &DrainNode { stop: true }).await.unwrap();
+    assert_eq!((drained.node.meta.name.as_str(), drained.leaving.len()), ("n1", 0));
+    let missing = client.drain_node("n9", &DrainNode::default()).await.unwrap_err();
+    assert_eq!(missing.code(), Some(Code::NotFound));
 }

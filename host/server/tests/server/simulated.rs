@@ -13,6 +13,7 @@ use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use symphony_api::{Code, Problem};
+use symphony_control::fence::Drained;
 use symphony_control::{AsOf, Chosen, Explanation, MachinePreview, PlannedStep, Preview};
 use symphony_core::counter::{Epoch, Revision};
 use symphony_core::digest::Digest;
@@ -110,6 +111,14 @@ impl Decisions for SimulatedLoops {
             preview: Self::decide(&Request::of(volume)),
             as_of: AsOf::Now,
         })
+    }
+
+    async fn fence(&self, _: &Name) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    async fn drain(&self, _: &Name, _: bool) -> Result<Drained, Problem> {
+        Ok(Drained::default())
     }
 
     async fn preview_machine(&self, machine: &Machine, new: &[Volume]) -> Result<MachinePreview, Problem> {

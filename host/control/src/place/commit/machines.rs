@@ -58,6 +58,7 @@ pub(super) fn place(
     };
     let mut machine = stored.value.clone();
     machine.placement = Some(placement.clone());
+    machine.status.tenure = machine.status.tenure.next();
     machine.status.phase = MachinePhase::Preparing;
     let message = format!("on node {node} by {}", decided.by.name);
     machine

@@ -42,7 +42,7 @@ fn last_transaction(state: &State, name: &ResourceKey, seen: &Machine) -> Result
         return Ok(None);
     };
     let machine = &current.value;
-    if machine.meta.id != seen.meta.id || machine.placement.is_some() != seen.placement.is_some() {
+    if machine.meta.id != seen.meta.id || machine.status.tenure != seen.status.tenure {
         return Err(PassError::Raced);
     }
     let key = keys::machine(&name.0, &name.1);

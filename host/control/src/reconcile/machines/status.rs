@@ -167,7 +167,8 @@ async fn write(
             let state = context.view.read();
             let current = state.machines.get(&name).ok_or(PassError::Raced)?;
             let is_same = current.value.meta.id == seen.meta.id;
-            if !is_same || current.value.meta.is_deleting() != seen.meta.is_deleting() {
+            let is_there = current.value.status.tenure == seen.status.tenure;
+            if !is_same || !is_there || current.value.is_leaving() != seen.is_leaving() {
                 return Err(PassError::Raced);
             }
             let mut machine = current.value.clone();

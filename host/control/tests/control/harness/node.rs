@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use symphony_core::counter::{Admission, Tenure};
 use symphony_core::plan::Kind;
 use symphony_core::plan::machine::{self, Domain, DomainFact, Exit, Hypervisor, RunState};
 use symphony_core::plan::network::{self, FoundNetwork, NetworkFact};
 use symphony_core::plan::volume::{self, ObjectState};
-use symphony_protocol::{Outcome, Seen, StepDone, Task, Work};
+use symphony_protocol::{Call, Outcome, Readmit, Readmitted, Seen, StepDone, Task, Work};
 
 /// What there is on it.
 #[derive(Default)]
@@ -18,9 +19,56 @@ pub(crate) struct Node {
     pub(crate) starts: u64,
     /// How often a port was taken from one that ran.
     pub(crate) unplugged: u64,
+    /// What it was last admitted with; nothing for an agent that knows nothing of that.
+    pub(crate) admission: Option<Admission>,
+    /// Whether it never says that it has settled.
+    pub(crate) never_settles: bool,
+    /// What it was told to keep, each time.
+    pub(crate) readmits: Vec<Readmit>,
+    /// Under what it was called for machines.
+    pub(crate) stamps: Vec<(String, Tenure, Admission)>,
 }
 
 impl Node {
+    pub(crate) fn called(&mut self, call: &Call) -> Outcome {
+        if let Some(own) = self.admission {
+            assert_eq!(call.admission, own, "a call from before: {call:?}");
+        }
+        if call.object.starts_with("machine/") {
+            let stamp = (call.object.clone(), call.tenure, call.admission);
+            let before = self.stamps.iter().filter(|(object, ..)| *object == call.object);
+            assert!(
+                before.map(|(_, tenure, _)| *tenure).max() <= Some(call.tenure),
+                "an old tenure"
+            );
+            self.stamps.push(stamp);
+        }
+        self.run(&call.work)
+    }
+
+    pub(crate) fn readmit(&mut self, readmit: &Readmit) -> Option<Readmitted> {
+        self.readmits.push(readmit.clone());
+        if self.never_settles {
+            return None;
+        }
+        let is_kept = |id: &String| {
+            readmit
+                .keep
+                .iter()
+                .any(|(object, _)| *object == format!("machine/{id}"))
+        };
+        let doomed: Vec<String> = self.domains.keys().filter(|id| !is_kept(id)).cloned().collect();
+        let doomed = if readmit.confirmed { doomed } else { Vec::new() };
+        for id in &doomed {
+            self.domains.remove(id);
+        }
+        self.admission = Some(readmit.admission);
+        Some(Readmitted {
+            admission: readmit.admission,
+            destroyed: doomed.iter().map(|id| format!("machine/{id}")).collect(),
+        })
+    }
+
     pub(crate) fn run(&mut self, work: &Work) -> Outcome {
         match work {
             Work::Volume { task, .. } => Outcome::Volume(run(self, task, Self::volume, Self::volume_fact)),

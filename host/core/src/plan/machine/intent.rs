@@ -25,7 +25,7 @@ impl Intent {
     #[must_use]
     pub fn of(machine: &Machine, placement: &MachinePlacement, parts: &Parts) -> Self {
         let spec = &machine.spec;
-        let goal = if machine.meta.is_deleting() {
+        let goal = if machine.is_leaving() {
             Goal::Absent
         } else {
             Goal::Present
