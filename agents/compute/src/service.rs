@@ -151,7 +151,7 @@ impl Executor for ComputeExecutor {
     }
 
     async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
-        let Work::Machine { task } = &call.work else {
+        let Work::Machine { task, exports } = &call.work else {
             return Err(Failure::new(
                 FailureKind::Missing,
                 "the compute service does machines only",

@@ -2,7 +2,7 @@
 
 use symphony_sdk::MachineDriver;
 use symphony_sdk::driver::machine::{
-    CpuMode, Disk, DomainFact, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RunState, Step,
+    CpuMode, Disk, DiskSource, DomainFact, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RunState, Step,
 };
 use symphony_sdk::driver::{Goal, Refusal};
 
@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 fn disk(volume: &str) -> Disk {
     Disk {
         volume: volume.to_owned(),
-        pool: "default".to_owned(),
+        source: DiskSource::Local("default".to_owned()),
         boot: volume == "root",
     }
 }
