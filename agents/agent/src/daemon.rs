@@ -174,7 +174,14 @@ mod tests {
             command.kill_on_drop(true).spawn().unwrap()
         };
         let (mut other, mut child) = (sleeper(&format!("{mark}-other")), sleeper(&mark));
-        let found = find(SLEEPER, &mark).unwrap();
+        let found = loop {
+            // A process has no words for a moment after its start.
+            let found = find(SLEEPER, &mark).unwrap();
+            if !found.is_empty() {
+                break found;
+            }
+            tokio::task::yield_now().await;
+        };
         assert_eq!(found.len(), 1);
         assert_eq!(Some(found[0].pid.unsigned_abs()), child.id());
         assert!(find("dash-not-this", &mark).unwrap().is_empty());
