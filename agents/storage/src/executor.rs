@@ -57,7 +57,7 @@ impl StorageExecutor {
             fetcher,
             jail,
             programs: Programs::new(config.agent.programs.clone()),
-            exports: Exports::new(config),
+            exports: Exports::of(config),
         })
     }
 

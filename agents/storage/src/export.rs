@@ -38,7 +38,7 @@ const EXPORTS_MAX: usize = 1 << 16;
 
 /// The exports of a node.
 #[derive(Debug)]
-pub(crate) struct Exports {
+pub struct Exports {
     folder: PathBuf,
     pools: BTreeMap<Name, PathBuf>,
 }
@@ -76,15 +76,23 @@ pub async fn down(config: &Config) -> Result<usize, StepError> {
 }
 
 impl Exports {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         let pools = config.agent.pools.iter();
-        Self {
-            folder: config.folder.join(FOLDER),
-            pools: pools.map(|pool| (pool.name.clone(), config.path(&pool.path))).collect(),
-        }
+        let pools = pools.map(|pool| (pool.name.clone(), config.path(&pool.path)));
+        Self::new(config.folder.join(FOLDER), pools.collect())
     }
 
-    pub(crate) async fn run(&self, step: &Step, key: &ExportKey) -> Result<(), StepError> {
+    /// Those that have their files in a folder, of volumes in these pools (with their paths).
+    #[must_use]
+    pub const fn new(folder: PathBuf, pools: BTreeMap<Name, PathBuf>) -> Self {
+        Self { folder, pools }
+    }
+
+    /// Does a step; `key` opens what it serves.
+    ///
+    /// # Errors
+    /// Why it was not done; the facts say what is.
+    pub async fn run(&self, step: &Step, key: &ExportKey) -> Result<(), StepError> {
         let volume = crate::executor::volume(step.object())?;
         match step {
             Step::Serve { settings, .. } => self.serve(volume, settings, key).await,
@@ -92,7 +100,11 @@ impl Exports {
         }
     }
 
-    pub(crate) fn facts(&self, probes: &[Probe]) -> Result<Vec<Fact>, StepError> {
+    /// Answers probes, in their order.
+    ///
+    /// # Errors
+    /// When something can't be looked at: then nothing is known.
+    pub fn facts(&self, probes: &[Probe]) -> Result<Vec<Fact>, StepError> {
         let fact = |Probe::Serving(object): &Probe| self.fact(crate::executor::volume(object)?);
         probes.iter().map(fact).collect()
     }

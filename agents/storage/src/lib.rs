@@ -23,5 +23,5 @@ mod object;
 mod pool;
 
 pub use executor::StorageExecutor;
-pub use export::{down, is_served};
+pub use export::{Exports, down, is_served};
 pub use pool::{PoolError, volume_file};
