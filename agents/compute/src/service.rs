@@ -157,6 +157,7 @@ impl Executor for ComputeExecutor {
                 "the compute service does machines only",
             ));
         };
+        self.machines.reach(&call.object, exports);
         task::run(self, task, &progress).await.map(Outcome::Machine)
     }
 
@@ -174,6 +175,7 @@ fn failed(error: &Error) -> StepError {
     match error {
         Error::Disk { .. } | Error::Unknown => StepError::Missing(text),
         Error::Held => StepError::Deadline(text),
+        Error::Remote(StepError::Unreachable(_)) => StepError::Unreachable(text),
         _ => StepError::Other(text),
     }
 }
