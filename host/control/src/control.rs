@@ -17,7 +17,7 @@ use crate::election::{Election as _, ElectionError, Leadership, Sole};
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
-use crate::reconcile::{Context, Reconciler, Settled};
+use crate::reconcile::{Context, Reconciler, Seeing, Settled};
 use crate::view::View;
 use crate::write::Writer;
 
@@ -151,6 +151,7 @@ impl Control {
             metrics: metrics.clone(),
             releasing: Arc::default(),
             settled: Settled::default(),
+            seeing: Seeing::default(),
         };
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
         loops.spawn(Reconciler::new(context).run(stop.clone()));

@@ -181,10 +181,16 @@ mod tests {
         let next = served.raised(writer("n3"), ExportKey::new([2; 32]));
         assert_eq!(next.name(), format!("{ID}.2"));
         assert_ne!(next.name(), first.name());
-        assert_eq!(next.endpoint, None, "where the last generation was says nothing of this one");
+        assert_eq!(
+            next.endpoint, None,
+            "where the last generation was says nothing of this one"
+        );
         let id = ID.parse().unwrap();
         assert!(next.is_for(id, &"n3".parse().unwrap()) && !next.is_for(id, &"n2".parse().unwrap()));
-        assert_eq!(next.ended().raised(writer("n2"), ExportKey::new([3; 32])).generation, Generation(3));
+        assert_eq!(
+            next.ended().raised(writer("n2"), ExportKey::new([3; 32])).generation,
+            Generation(3)
+        );
     }
 
     #[test]

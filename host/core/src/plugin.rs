@@ -88,7 +88,9 @@ impl Slot {
 
 /// A text that names no slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no slot; there are scheduler/volume, driver/volume, driver/image, driver/machine, driver/network and driver/export")]
+#[error(
+    "{0:?} is no slot; there are scheduler/volume, driver/volume, driver/image, driver/machine, driver/network and driver/export"
+)]
 pub struct SlotError(String);
 
 impl FromStr for Slot {

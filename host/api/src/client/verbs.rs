@@ -11,8 +11,8 @@ use reqwest::{Method, RequestBuilder};
 use super::request::ListQuery;
 use super::{Client, ClientError, Upload};
 use crate::v1::{
-    Activate, CreateVolume, Event, Explanation, Image, List, Membership, Node, PatchNode, PatchVolume, Plugin, Preview, Service,
-    Slot, Volume,
+    Activate, CreateVolume, Event, Explanation, Image, List, Membership, Node, PatchNode, PatchVolume, Plugin, Preview,
+    Service, Slot, Volume,
 };
 
 /// The result of a verb.

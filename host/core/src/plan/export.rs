@@ -284,7 +284,10 @@ mod tests {
         let mut old = served.clone();
         old.settings.generation = 2;
         let present = intent(Goal::Present);
-        assert_eq!(Exports::met(&present, &fact(3, Some(served.clone()))), Some(Some(served.clone())));
+        assert_eq!(
+            Exports::met(&present, &fact(3, Some(served.clone()))),
+            Some(Some(served.clone()))
+        );
         for facts in [fact(3, None), fact(2, Some(old)), vec![]] {
             assert_eq!(Exports::met(&present, &facts), None);
         }
