@@ -45,6 +45,7 @@ pub(crate) async fn machine(
     let then = check_probes::<Machines>(intent, vec![Probe::Domain(intent.object.clone())]).unwrap();
     let plan = steps::<Machines>(intent, seen, doing);
     let work = Work::Machine {
+        exports: Vec::new(),
         task: Task::Steps { plan, then },
     };
     let object = format!("machine/{}", intent.object);

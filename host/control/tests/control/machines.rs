@@ -20,7 +20,7 @@ use symphony_store::{Range, StoreExt as _};
 
 use super::harness::{Loops, SimulatedAgent, name};
 
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
 fn meta<Id>(id: Id, of: &str) -> Meta<Id> {
@@ -28,12 +28,12 @@ fn meta<Id>(id: Id, of: &str) -> Meta<Id> {
 }
 
 /// A machine of one processor with a root volume and a port, as the server writes it.
-struct Asked {
-    machine: Machine,
-    volume: Volume,
+pub(super) struct Asked {
+    pub(super) machine: Machine,
+    pub(super) volume: Volume,
 }
 
-fn asked(of: &str, network: Option<&Network>) -> Asked {
+pub(super) fn asked(of: &str, network: Option<&Network>) -> Asked {
     let id = MachineId::new(clock::new_uuid());
     let volume_id = VolumeId::new(clock::new_uuid());
     let root = format!("{of}-root");
@@ -96,12 +96,12 @@ fn network() -> Network {
     }
 }
 
-fn key(of: &str) -> String {
+pub(super) fn key(of: &str) -> String {
     keys::machine(&name("default"), &name(of))
 }
 
 impl Loops {
-    async fn ask(&self, asked: &Asked) {
+    pub(super) async fn ask(&self, asked: &Asked) {
         self.put(&asked.volume).await;
         for port in &asked.machine.spec.ports {
             let key = keys::address(port.network, port.address);
@@ -110,11 +110,11 @@ impl Loops {
         self.write(key(asked.machine.meta.name.as_str()), &asked.machine).await;
     }
 
-    async fn machine(&self, of: &str) -> Option<Machine> {
+    pub(super) async fn machine(&self, of: &str) -> Option<Machine> {
         self.read(key(of)).await
     }
 
-    async fn machine_until(&self, of: &str, what: &str, holds: impl Fn(&Machine) -> bool) -> Machine {
+    pub(super) async fn machine_until(&self, of: &str, what: &str, holds: impl Fn(&Machine) -> bool) -> Machine {
         for _ in 0..3_000 {
             match self.machine(of).await {
                 Some(machine) if holds(&machine) => return machine,
@@ -124,7 +124,7 @@ impl Loops {
         panic!("{of} never came to be {what}: {:#?}", self.machine(of).await);
     }
 
-    async fn running(&self, of: &str) -> Machine {
+    pub(super) async fn running(&self, of: &str) -> Machine {
         self.machine_until(of, "running", |machine| {
             machine.status.phase == MachinePhase::Running && machine.is_settled()
         })
@@ -136,7 +136,7 @@ impl Loops {
         self.store.range(range).await.unwrap().kvs.len()
     }
 
-    async fn until_gone(&self, prefix: &str) {
+    pub(super) async fn until_gone(&self, prefix: &str) {
         for _ in 0..3_000 {
             if self.count(prefix).await == 0 {
                 return;
@@ -146,7 +146,7 @@ impl Loops {
         panic!("something is left under {prefix}");
     }
 
-    async fn delete(&self, of: &str) {
+    pub(super) async fn delete(&self, of: &str) {
         self.change::<Machine>(key(of), |machine| {
             machine.meta.deleting_since = Some(clock::now());
             machine.meta.generation = machine.meta.generation.next();
