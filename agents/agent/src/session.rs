@@ -217,7 +217,6 @@ impl Session {
                         Some(ToAgent::Heartbeat) => {}
                         Some(ToAgent::Members(members)) => self.membership.learn(&members),
                         Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
-                        Some(ToAgent::Members(_)) => {}
                         Some(ToAgent::Welcome(_)) => return Err(SessionError::Order),
                         None => return Ok(()),
                     }

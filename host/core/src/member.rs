@@ -38,9 +38,7 @@ pub struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
-            .field("since", &self.since)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("since", &self.since).finish_non_exhaustive()
     }
 }
 

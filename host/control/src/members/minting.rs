@@ -47,9 +47,7 @@ impl Members {
             created_at: now,
         };
         let key = keys::token(id);
-        let txn = Txn::new()
-            .when(Compare::absent(&*key))
-            .put_record(key.clone(), &token)?;
+        let txn = Txn::new().when(Compare::absent(&*key)).put_record(key.clone(), &token)?;
         self.store.txn(txn).await?;
         Ok(text)
     }
