@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-const COMPONENTS: [&str; 7] = [
+const COMPONENTS: [&str; 8] = [
     "spread.wasm",
     "binpack.wasm",
     "file.wasm",
@@ -11,6 +11,7 @@ const COMPONENTS: [&str; 7] = [
     "libvirt.wasm",
     "test.wasm",
     "bridge.wasm",
+    "nbd.wasm",
 ];
 
 fn main() {

@@ -18,6 +18,7 @@ pub mod agent;
 pub mod calls;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod data;
 pub mod executor;
 pub mod folder;

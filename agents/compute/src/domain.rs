@@ -12,6 +12,8 @@ use symphony_core::plan::machine::{Chipset, CpuMode, Description, DeviceModel, D
 pub(crate) use live::{Live, disk_alias, port_alias};
 pub(crate) use metadata::{NAMESPACE, Noted};
 
+use crate::remote::RECONNECT_SECONDS;
+
 /// The prefix of our element in the metadata.
 pub(crate) const PREFIX: &str = "symphony";
 /// Ports for devices that are plugged in later; those of the description have theirs besides.
@@ -29,11 +31,13 @@ pub(crate) struct Files {
     pub screen: PathBuf,
 }
 
-/// A raw file and whether it can be read and written past the page cache.
+/// What is behind a disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Backing {
-    pub path: PathBuf,
-    pub direct: bool,
+pub(crate) enum Backing {
+    /// A raw file and whether it can be read and written past the page cache.
+    File { path: PathBuf, direct: bool },
+    /// A socket where the volume of this name is offered over NBD.
+    Nbd { socket: PathBuf, name: String },
 }
 
 /// The XML could not be written; only for values that no XML can hold.
@@ -216,20 +220,26 @@ fn controllers(description: &Description, disks: usize) -> Vec<xml::Controller> 
 }
 
 fn data_disk(device: &DiskDevice, backing: &Backing, dev: String) -> xml::Disk {
+    let (kind, direct, source) = match backing {
+        Backing::File { path, direct } => ("file", *direct, xml::DiskSource::file(text(path))),
+        Backing::Nbd { socket, name } => {
+            let source = xml::DiskSource::nbd(name.clone(), text(socket), RECONNECT_SECONDS);
+            // There is no cache on this node to go past.
+            ("network", true, source)
+        }
+    };
     xml::Disk {
-        kind: "file",
+        kind,
         device: "disk",
         // Past the node's page cache where the file system can: the guest has one of its own, and what it flushed is then
         // on the disk. Otherwise the cache is written back, and flushed when the guest flushes: slower, as safe.
         driver: xml::DiskDriver {
             name: "qemu",
             kind: "raw",
-            cache: if backing.direct { "none" } else { "writeback" },
+            cache: if direct { "none" } else { "writeback" },
             discard: Some("unmap"),
         },
-        source: xml::File {
-            file: text(&backing.path),
-        },
+        source,
         target: xml::DiskTarget {
             dev,
             bus: bus(device.model),
@@ -253,9 +263,7 @@ fn seed_disk(model: DeviceModel, files: &Files) -> xml::Disk {
             cache: "writeback",
             discard: None,
         },
-        source: xml::File {
-            file: text(&files.seed),
-        },
+        source: xml::DiskSource::file(text(&files.seed)),
         // The last letter: it never takes that of a disk.
         target: xml::DiskTarget {
             dev: target(model, 25),

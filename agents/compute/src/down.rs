@@ -8,7 +8,7 @@ use symphony_agent::config::Config;
 use symphony_core::plan::machine::Hypervisor;
 
 use crate::service::{LIBVIRT, MACHINES};
-use crate::{Disks, Libvirtd, Machines, Options, ServiceError, short};
+use crate::{Disks, Libvirtd, Machines, Options, ServiceError, remote, short};
 
 /// Nobody makes machines here.
 struct NoDisks;
@@ -48,6 +48,13 @@ pub async fn down(config: &Config, patience: Duration, tell: impl FnOnce(usize))
             }
         },
     };
+    // What a machine had of other nodes' volumes is of no use without it.
+    if let Ok(folders) = std::fs::read_dir(&machines) {
+        for folder in folders.flatten() {
+            let closed = remote::close_all(&folder.path(), &folder.path()).await;
+            closed.map_err(|error| ServiceError::Machines(error.into()))?;
+        }
+    }
     for folder in [machines, private] {
         if let Ok(folder) = folder.canonicalize() {
             short::forget(&folder);

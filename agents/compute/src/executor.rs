@@ -5,6 +5,7 @@ mod devices;
 mod end;
 mod facts;
 mod power;
+mod remotes;
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -14,12 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symphony_agent::NoticeSink;
-use symphony_core::plan::machine::{DISKS_MAX, Description, DiskDevice, Hypervisor as Kind, PORTS_MAX, Step};
+use symphony_core::plan::machine::{
+    DISKS_MAX, Description, DiskDevice, DiskSource, Hypervisor as Kind, PORTS_MAX, Step,
+};
+use symphony_protocol::ExportAccess;
 
 use crate::console::Console;
 use crate::domain::{self, Backing, Files, Noted};
 use crate::hypervisor::{self, Hypervisor};
 use crate::machine::{self, Seen};
+use crate::remote;
 use crate::{seed, short};
 
 /// Bytes of an object's name: a UUID.
@@ -68,6 +73,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A volume of another node can't be had.
+    #[error("a volume of another node")]
+    Remote(#[from] symphony_agent::StepError),
+    /// Nobody said where a volume of another node is reached.
+    #[error("where volume {0} of another node is reached is not known (yet)")]
+    Unserved(String),
     /// Another machine on this node has that volume.
     #[error("volume {volume} is machine {machine}'s")]
     Taken {
@@ -108,6 +119,8 @@ pub struct Machines {
     hypervisor: Hypervisor,
     disks: Arc<dyn Disks>,
     consoles: Mutex<HashMap<String, Arc<Console>>>,
+    /// Where machines' volumes on other nodes are reached, as was said last.
+    exports: Mutex<HashMap<String, Vec<ExportAccess>>>,
     /// Told when a machine ends.
     notices: Option<NoticeSink>,
     logs: Option<PathBuf>,
@@ -131,7 +144,7 @@ impl Machines {
     pub fn open(options: Options, disks: Arc<dyn Disks>) -> io::Result<Self> {
         std::fs::create_dir_all(&options.folder)?;
         let folder = options.folder.canonicalize()?;
-        let sockets = short::way(&folder, OBJECT_BYTES + "//serial.sock".len())?;
+        let sockets = short::way(&folder, OBJECT_BYTES + "//".len() + remote::SOCKET.len())?;
         let hypervisor = Hypervisor::start(options.uri)?;
         Ok(Self {
             folder,
@@ -140,6 +153,7 @@ impl Machines {
             hypervisor,
             disks,
             consoles: Mutex::default(),
+            exports: Mutex::default(),
             notices: None,
             logs: None,
         })
@@ -237,7 +251,7 @@ impl Machines {
         let backings: Vec<Backing> = description
             .disks
             .iter()
-            .map(|device| self.backing(device))
+            .map(|device| self.backing(&description.object, device))
             .collect::<Result<_, _>>()?;
         let files = self.files(&object);
         let noted = Noted {
@@ -290,6 +304,7 @@ impl Machines {
         });
         done.await??;
         symphony_crash::point("compute.undefine.after_undefine");
+        self.forget_remotes(object).await?;
         self.consoles
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -317,12 +332,22 @@ impl Machines {
             .await?
     }
 
-    fn backing(&self, device: &DiskDevice) -> Result<Backing, Error> {
-        let found = self.disks.path(&device.disk.pool, &device.disk.volume);
-        let opened = found.and_then(|path| open_past_cache(&path).map(|direct| Backing { path, direct }));
+    fn backing(&self, object: &str, device: &DiskDevice) -> Result<Backing, Error> {
+        let volume = &device.disk.volume;
+        let pool = match &device.disk.source {
+            DiskSource::Local { pool } => pool,
+            DiskSource::Remote { .. } => {
+                return Ok(Backing::Nbd {
+                    socket: self.tunnel(object, volume).socket,
+                    name: volume.clone(),
+                });
+            }
+        };
+        let found = self.disks.path(pool, volume);
+        let opened = found.and_then(|path| open_past_cache(&path).map(|direct| Backing::File { path, direct }));
         opened.map_err(|source| Error::Disk {
-            volume: device.disk.volume.clone(),
-            pool: device.disk.pool.clone(),
+            volume: volume.clone(),
+            pool: pool.clone(),
             source,
         })
     }

@@ -1,6 +1,6 @@
 //! The executor of machines on a node: does the steps of `wit/machine-driver.wit` with libvirt, and says what is there.
-//! Never decides what should be there; never makes volumes or networks, and reaches no one but libvirt and the machines'
-//! own sockets, which it offers to viewers on the data port.
+//! Never decides what should be there; never makes volumes or networks, and reaches no one but libvirt, the nodes whose volumes its machines use, and
+//! the machines' own sockets, which it offers to viewers on the data port.
 
 mod console;
 mod domain;
@@ -9,6 +9,7 @@ mod executor;
 mod hypervisor;
 mod libvirtd;
 mod machine;
+mod remote;
 mod seed;
 mod service;
 mod short;

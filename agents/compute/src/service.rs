@@ -151,12 +151,13 @@ impl Executor for ComputeExecutor {
     }
 
     async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
-        let Work::Machine { task } = &call.work else {
+        let Work::Machine { task, exports } = &call.work else {
             return Err(Failure::new(
                 FailureKind::Missing,
                 "the compute service does machines only",
             ));
         };
+        self.machines.reach(&call.object, exports);
         task::run(self, task, &progress).await.map(Outcome::Machine)
     }
 
@@ -186,6 +187,7 @@ fn failed(error: &Error) -> StepError {
     match error {
         Error::Disk { .. } | Error::Unknown => StepError::Missing(text),
         Error::Held => StepError::Deadline(text),
+        Error::Remote(StepError::Unreachable(_)) => StepError::Unreachable(text),
         _ => StepError::Other(text),
     }
 }

@@ -9,6 +9,7 @@ mod compute {
     mod libvirtd;
     mod linux;
     mod private;
+    mod remote;
     mod simulated;
     mod unreadable;
     mod viewers;

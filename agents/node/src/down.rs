@@ -9,7 +9,7 @@ use std::time::Duration;
 use symphony_agent::config::Config;
 use symphony_agent::ledger::Ledger;
 
-/// Ends machines, the private libvirtd, networks; says on stdout how many machines there are before it begins.
+/// Ends machines, the private libvirtd, networks, and what is served to other nodes; says on stdout how many machines there are before it begins.
 ///
 /// # Errors
 /// When the agent runs, or something is left.
@@ -28,7 +28,10 @@ pub(crate) async fn run(folder: &Path, patience: Duration) -> Result<(), Box<dyn
     let machines = symphony_compute::down(&config, patience, tell).await;
     // The machines' links hang on the networks' bridges: after them, and whatever became of them.
     let networks = symphony_network::down(&config).await;
+    // Machines of other nodes stand still from here on, until their volumes are served again.
+    let exports = symphony_storage::down(&config).await;
     let (machines, networks) = (machines?, networks?);
+    exports?;
     writeln!(io::stdout(), "down {machines} machines {networks} networks")?;
     Ok(())
 }

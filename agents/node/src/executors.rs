@@ -130,6 +130,11 @@ impl Disks for PoolDisks {
         let id = volume
             .parse()
             .map_err(|_| missing(format!("{volume:?} is no volume")))?;
+        // Whoever writes to it from another node is the only one.
+        if symphony_storage::is_served(&self.0, id)? {
+            let text = format!("volume {volume} is served to another node");
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+        }
         let path = volume_file(&self.0.path(&known.path), id);
         // A link here would give a machine another file than the pool's.
         if path.symlink_metadata()?.is_file() {

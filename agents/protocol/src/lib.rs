@@ -29,7 +29,7 @@ pub mod work;
 pub use frame::{
     Answer, Heartbeat, Hello, Members, Notice, Progress, REVOKED_MAX, Readmit, Readmitted, ToAgent, ToManager, Welcome,
 };
-pub use work::{Call, Failure, FailureKind, ImageLocation, Outcome, Seen, StepDone, Task, Work};
+pub use work::{Call, ExportAccess, Failure, FailureKind, ImageLocation, Outcome, Seen, StepDone, Task, Work};
 
 /// The version of this protocol. An agent says its own in [`Hello`]; a manager serves that and the one before
 /// ([`PROTOCOL_VERSION_MIN`]), so that managers are upgraded first and agents one by one after them.

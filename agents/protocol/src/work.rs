@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_core::digest::Digest;
 use symphony_core::id::CallId;
+use symphony_core::export::{Endpoint, ExportKey};
+use symphony_core::id::VolumeId;
 use symphony_core::name::Name;
+use symphony_core::plan::export::Exports;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
@@ -53,6 +56,9 @@ pub enum Work {
     },
     /// For a machine.
     Machine {
+        /// Where those of its volumes are reached that are on other nodes, and what opens them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        exports: Vec<ExportAccess>,
         /// What to do.
         task: Task<Machines>,
     },
@@ -60,6 +66,13 @@ pub enum Work {
     Network {
         /// What to do.
         task: Task<Networks>,
+    },
+    /// For a volume's export.
+    Export {
+        /// What opens the generation that is to be served.
+        key: ExportKey,
+        /// What to do.
+        task: Task<Exports>,
     },
 }
 
@@ -70,8 +83,9 @@ impl Work {
         match self {
             Self::Volume { task, .. } => task.acts(),
             Self::Image { task } => task.acts(),
-            Self::Machine { task } => task.acts(),
+            Self::Machine { task, .. } => task.acts(),
             Self::Network { task } => task.acts(),
+            Self::Export { task, .. } => task.acts(),
         }
     }
 }
@@ -113,6 +127,21 @@ pub struct ImageLocation {
     pub stored_bytes: u64,
 }
 
+/// Where a volume of another node is reached, and what opens it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportAccess {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The export's name: which generation.
+    pub export: String,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// As whom: the node of the machine.
+    pub client: Name,
+    /// The key.
+    pub key: ExportKey,
+}
+
 /// What came of a call: as the work asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -125,6 +154,8 @@ pub enum Outcome {
     Machine(Seen<Machines>),
     /// Of a network's part on the node.
     Network(Seen<Networks>),
+    /// Of a volume's export.
+    Export(Seen<Exports>),
 }
 
 /// What an agent saw after it had done what it was asked.

@@ -8,15 +8,18 @@ use symphony_agent::config::Config;
 use symphony_agent::step::blocking;
 use symphony_agent::{Executor, Jail, Place, ProgressSink, StepError, Worker, task};
 use symphony_core::digest::Digest;
+use symphony_core::export::ExportKey;
 use symphony_core::id::VolumeId;
 use symphony_core::name::Name;
 use symphony_core::node;
+use symphony_core::plan::export;
 use symphony_core::plan::volume::{Fact, Probe, Step, Volumes};
 use symphony_pki::Tls;
 use symphony_protocol::{Call, Failure, FailureKind, ImageLocation, Outcome, Work};
 
 use crate::command::Programs;
 use crate::convert::{self, Source};
+use crate::export::Exports;
 use crate::fetch::Fetcher;
 use crate::pool::{Pool, PoolError};
 
@@ -27,6 +30,7 @@ pub struct StorageExecutor {
     fetcher: Fetcher,
     jail: Jail,
     programs: Programs,
+    exports: Exports,
 }
 
 /// A call's work: on one pool, with images from these places.
@@ -53,6 +57,7 @@ impl StorageExecutor {
             fetcher,
             jail,
             programs: Programs::new(config.agent.programs.clone()),
+            exports: Exports::of(config),
         })
     }
 
@@ -72,9 +77,15 @@ impl Worker<Volumes> for OnPool<'_> {
         };
         match step {
             Step::Allocate { object, size_bytes } => on_disk(Pool::allocate, object, *size_bytes).await,
-            Step::Resize { object, size_bytes } => on_disk(Pool::resize, object, *size_bytes).await,
+            Step::Resize { object, size_bytes } => {
+                executor.exports.refuse_if_served(volume(object)?)?;
+                on_disk(Pool::resize, object, *size_bytes).await
+            }
             Step::Publish { object } => on_disk(|pool, object, _| pool.publish(object), object, 0).await,
-            Step::Remove { object } => on_disk(|pool, object, _| pool.remove(object), object, 0).await,
+            Step::Remove { object } => {
+                executor.exports.refuse_if_served(volume(object)?)?;
+                on_disk(|pool, object, _| pool.remove(object), object, 0).await
+            }
             Step::FetchImage { digest } => {
                 let report = |done, total| place.report(done, total);
                 executor.fetcher.fetch(pool, image(digest)?, images, report).await
@@ -120,15 +131,40 @@ impl Worker<Volumes> for OnPool<'_> {
     }
 }
 
+/// A call's work on an export, with what opens it.
+struct Serving<'a> {
+    exports: &'a Exports,
+    key: &'a ExportKey,
+}
+
+#[async_trait]
+impl Worker<export::Exports> for Serving<'_> {
+    async fn step(&self, step: &export::Step, _: &Place<'_>) -> Result<(), StepError> {
+        self.exports.run(step, self.key).await
+    }
+
+    async fn facts(&self, probes: &[export::Probe]) -> Result<Vec<export::Fact>, StepError> {
+        self.exports.facts(probes)
+    }
+}
+
 #[async_trait]
 impl Executor for StorageExecutor {
     fn handles(&self, work: &Work) -> bool {
-        matches!(work, Work::Volume { .. })
+        matches!(work, Work::Volume { .. } | Work::Export { .. })
     }
 
     async fn run(&self, call: Call, progress: ProgressSink) -> Result<Outcome, Failure> {
-        let Work::Volume { pool, images, task } = &call.work else {
-            return Err(Failure::new(FailureKind::Missing, "the block service has only volumes"));
+        let (pool, images, task) = match &call.work {
+            Work::Volume { pool, images, task } => (pool, images, task),
+            Work::Export { key, task } => {
+                let serving = Serving {
+                    exports: &self.exports,
+                    key,
+                };
+                return task::run(&serving, task, &progress).await.map(Outcome::Export);
+            }
+            _ => return Err(Failure::new(FailureKind::Missing, "the block service has only volumes")),
         };
         let on_pool = OnPool {
             executor: self,
@@ -156,7 +192,7 @@ fn read(pool: &Pool, probe: &Probe) -> Result<Fact, StepError> {
     }
 }
 
-fn volume(object: &str) -> Result<VolumeId, StepError> {
+pub(crate) fn volume(object: &str) -> Result<VolumeId, StepError> {
     let id = object.parse::<VolumeId>().ok().filter(|id| id.to_string() == object);
     id.ok_or_else(|| StepError::Other("a volume's object is not an id".to_owned()))
 }

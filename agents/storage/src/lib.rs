@@ -4,6 +4,7 @@
 //! through directory handles that were opened once, by names made from ids and digests.
 //!
 //! ```text
+//!   EXPORTS/ID/           what is served of a volume to another node
 //!   POOL/volumes/ID.raw        a volume, whole           POOL/cache/HEX.src          an image as stored, verified
 //!   POOL/volumes/ID.partial    being made                POOL/cache/HEX.src.partial  being fetched
 //!   POOL/volumes/ID.written    the image that .partial   POOL/cache/HEX.raw          its raw copy, to be cloned
@@ -15,10 +16,12 @@
 mod command;
 mod convert;
 mod executor;
+mod export;
 mod fetch;
 mod flush;
 mod object;
 mod pool;
 
 pub use executor::StorageExecutor;
+pub use export::{Exports, down, is_served};
 pub use pool::{PoolError, volume_file};

@@ -18,7 +18,7 @@ use crate::fence::Released;
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
-use crate::reconcile::{Context, Reconciler, Settled};
+use crate::reconcile::{Context, Reconciler, Seeing, Settled};
 use crate::view::View;
 use crate::write::Writer;
 
@@ -153,6 +153,7 @@ impl Control {
             metrics: metrics.clone(),
             releasing: Arc::default(),
             settled: Settled::default(),
+            seeing: Seeing::default(),
         };
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
         loops.spawn(Released::new(context.clone()).run(stop.clone()));

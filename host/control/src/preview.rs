@@ -1,10 +1,12 @@
 //! What the agents would be asked to do first for a machine that is not made yet: its drivers are asked for their plans on
 //! a node where nothing of it is. Nothing is written, and no agent is called.
 
+use symphony_core::export;
+use symphony_core::id::VolumeId;
 use symphony_core::machine::{Machine, MachinePlacement};
 use symphony_core::name::Name;
 use symphony_core::node::Node;
-use symphony_core::plan::machine::{DomainFact, Machines, Parts};
+use symphony_core::plan::machine::{DiskSource, DomainFact, Machines, Parts};
 use symphony_core::plan::network::{NetworkFact, Networks};
 use symphony_core::plan::volume::{ImageState, ObjectState, Volumes};
 use symphony_core::plan::{self, Kind, machine, network, volume};
@@ -65,6 +67,22 @@ pub(crate) async fn steps(control: &Control, machine: &Machine, new: &[Volume], 
     steps
 }
 
+/// How the machine would get at a volume that is there already: on another node in the generation that would be made for it.
+fn taken(state: &State, id: VolumeId, node: &Name, pool: &Name) -> DiskSource {
+    let place = state.volume(id).and_then(|volume| volume.value.placement.as_ref());
+    let pool = place.map_or(pool, |place| &place.pool).to_string();
+    match place.filter(|place| place.node != *node) {
+        None => DiskSource::Local { pool },
+        Some(place) => {
+            let before = state.exports.get(&id).map(|export| export.value.generation);
+            DiskSource::Remote {
+                export: export::name(id, before.unwrap_or_default().next()),
+                node: place.node.to_string(),
+            }
+        }
+    }
+}
+
 /// What would be wanted on the node.
 struct Intents {
     hypervisor: machine::Hypervisor,
@@ -81,7 +99,9 @@ impl Intents {
         let mut volumes = Vec::new();
         for attachment in &machine.spec.volumes {
             let Some(volume) = new.iter().find(|volume| volume.meta.id == attachment.id) else {
-                parts.volumes.push((attachment.clone(), pool.clone()));
+                parts
+                    .volumes
+                    .push((attachment.clone(), taken(state, attachment.id, &name, &pool)));
                 continue;
             };
             let mut volume = volume.clone();
@@ -95,7 +115,8 @@ impl Intents {
                 decided_at: clock::now(),
             });
             volumes.push((attachment.name.to_string(), volume::Intent::of(&volume)?));
-            parts.volumes.push((attachment.clone(), pool.clone()));
+            let pool = pool.to_string();
+            parts.volumes.push((attachment.clone(), DiskSource::Local { pool }));
         }
         let mut networks = Vec::new();
         for port in &machine.spec.ports {

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! A pass that fails leaves a condition and is made again, for ever, with growing pauses. [`drive`] is
-//! what is the same for every kind; [`volumes`], [`images`], [`machines`] and [`segments`] (networks, node by node) what is
-//! not; [`due`] says what a pass is made over, [`looks`] when to look at what is as it should be; [`outcome`] is how a pass
+//! what is the same for every kind; [`volumes`], [`images`], [`machines`], [`segments`] (networks, node by node) and
+//! [`exports`] (volumes for other nodes) what is not; [`due`] says what a pass is made over, [`looks`] when to look at what is as it should be; [`outcome`] is how a pass
 //! can end; [`watching`] follows long calls.
 
 mod drive;
 mod due;
+mod exports;
 mod images;
 mod looks;
 mod machines;
@@ -38,6 +39,7 @@ use crate::view::{ResourceKey, SegmentKey, State, View};
 use crate::write::Writer;
 
 use due::{Lane, Spec, Subject, Work};
+pub(crate) use exports::Seeing;
 use looks::Looks;
 pub(crate) use outcome::PassError;
 pub(crate) use segments::Settled;
@@ -72,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) releasing: Arc<tokio::sync::Mutex<()>>,
     /// Parts of networks that are as they should be.
     pub(crate) settled: Settled,
+    /// Volumes that are served to other nodes as they should be.
+    pub(crate) seeing: Seeing,
 }
 
 /// After a failure: when to try again, unless the spec changes first.
@@ -170,6 +174,7 @@ impl Reconciler {
                     Work::Image(image) => images::pass(&context, image).await.map(|()| None),
                     Work::Machine(machine) => machines::pass(&context, machine).await,
                     Work::Segment(key, session) => segments::pass(&context, key, session).await.map(|()| None),
+                    Work::Export(volume) => exports::pass(&context, volume).await.map(|()| None),
                     Work::Network(network) => segments::forget(&context, network).await.map(|()| None),
                 };
                 (subject, spec, result)

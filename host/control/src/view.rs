@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use state::Stored;
-pub(crate) use state::{ResourceKey, SegmentKey, State, all_ports};
+pub(crate) use state::{Exporting, ResourceKey, SegmentKey, State, all_ports};
 
 /// How many records are read at a time when everything is read.
 const PAGE: usize = 1_000;

@@ -4,6 +4,7 @@
 
 mod control {
     mod fencing;
+    mod exports;
     mod growing;
     mod harness;
     mod machines;

@@ -9,6 +9,7 @@
 //! v1/vni/N
 //! v1/node/NAME                  v1/ledger/NODE         v1/event/ID
 //! v1/plugin/DIGEST              v1/activation/SLOT     v1/idempotency/PROJECT/KEY-HASH
+//! v1/export/VOLUME-ID
 //! v1/cluster                    v1/leader              v1/epoch
 //! v1/authority                  v1/manager/NAME        v1/manager-alive/NAME     v1/enrolment/manager|node/NAME
 //! v1/revoked/SERIAL
@@ -33,6 +34,8 @@ pub const MACHINES: &str = "v1/machine/";
 pub const NETWORKS: &str = "v1/network/";
 /// All marks of networks that may have parts on a node.
 pub const SEGMENTS: &str = "v1/network-segment/";
+/// All records of volumes that are, or were, served to other nodes.
+pub const EXPORTS: &str = "v1/export/";
 /// All nodes.
 pub const NODES: &str = "v1/node/";
 /// All ledgers.
@@ -215,6 +218,12 @@ pub fn addresses_of(network: NetworkId) -> String {
 #[must_use]
 pub fn mac(mac: Mac) -> String {
     format!("v1/mac/{mac}")
+}
+
+/// Of a volume's exports.
+#[must_use]
+pub fn export(volume: VolumeId) -> String {
+    format!("{EXPORTS}{volume}")
 }
 
 /// A node's.

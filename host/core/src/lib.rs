@@ -5,7 +5,7 @@
 //!
 //! - [`name`], [`id`], [`quantity`], [`digest`], [`counter`], [`labels`]: values that cannot be wrong once they exist.
 //! - [`meta`], [`condition`]: what every resource has. [`volume`], [`image`], [`machine`],
-//!   [`network`], [`node`], [`plugin`], [`event`]: the resources.
+//!   [`network`], [`node`], [`plugin`], [`event`], [`export`]: the resources.
 //! - [`project`]: tenants and their quotas. [`token`]: who is let in, and as what.
 //! - [`place`]: requests, candidates, decisions, claims, and the checks on what a scheduler answers.
 //! - [`plan`]: intents, facts and steps, and the checks on what a driver answers.
@@ -18,6 +18,7 @@ pub mod condition;
 pub mod counter;
 pub mod digest;
 pub mod event;
+pub mod export;
 pub mod id;
 pub mod image;
 pub mod keys;

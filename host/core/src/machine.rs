@@ -211,6 +211,9 @@ pub struct Wishes {
     /// Machines of the project whose node it must share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub near: Vec<Name>,
+    /// Whether volumes that were there before it may be on other nodes than itself. It is near them when it can be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remote_volumes: bool,
 }
 
 /// What happens when a machine dies on its own.

@@ -8,6 +8,7 @@
 //! service. A checked plan is a type of its own: what an agent is sent went through [`check`], there is no other way to
 //! make one.
 
+pub mod export;
 pub mod image;
 mod kind;
 pub mod machine;

@@ -43,7 +43,7 @@ pub struct Plugin {
 }
 
 /// A place that a plugin can serve in: written `scheduler/volume`, `driver/volume`, `driver/image`,
-/// `driver/machine`, `driver/network`.
+/// `driver/machine`, `driver/network`, `driver/export`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Slot {
@@ -57,16 +57,19 @@ pub enum Slot {
     MachineDriver,
     /// Decides how networks are made on a node.
     NetworkDriver,
+    /// Decides how volumes are served to other nodes.
+    ExportDriver,
 }
 
 impl Slot {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::VolumeScheduler,
         Self::VolumeDriver,
         Self::ImageDriver,
         Self::MachineDriver,
         Self::NetworkDriver,
+        Self::ExportDriver,
     ];
 
     /// Its text.
@@ -78,13 +81,16 @@ impl Slot {
             Self::ImageDriver => "driver/image",
             Self::MachineDriver => "driver/machine",
             Self::NetworkDriver => "driver/network",
+            Self::ExportDriver => "driver/export",
         }
     }
 }
 
 /// A text that names no slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no slot; there are scheduler/volume, driver/volume, driver/image, driver/machine and driver/network")]
+#[error(
+    "{0:?} is no slot; there are scheduler/volume, driver/volume, driver/image, driver/machine, driver/network and driver/export"
+)]
 pub struct SlotError(String);
 
 impl FromStr for Slot {

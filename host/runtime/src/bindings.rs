@@ -57,3 +57,15 @@ pub mod network {
         },
     });
 }
+
+/// A driver for exports.
+pub mod exporting {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "exporting",
+        with: {
+            "symphony:plugin/log": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving": crate::bindings::volume::symphony::plugin::driving,
+        },
+    });
+}

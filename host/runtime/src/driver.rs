@@ -3,6 +3,7 @@
 //! The flow is the same for every kind of resource. What a kind adds is the translation between core's types and those
 //! of its interface, in a file of its own.
 
+mod export;
 mod glue;
 mod image;
 mod machine;

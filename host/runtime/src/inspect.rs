@@ -182,6 +182,7 @@ fn slot(exports: &[String]) -> Result<(Slot, String), Rejected> {
             "image-driver" => Slot::ImageDriver,
             "machine-driver" => Slot::MachineDriver,
             "network-driver" => Slot::NetworkDriver,
+            "export-driver" => Slot::ExportDriver,
             _ => continue,
         };
         found.push((slot, interface, version));

@@ -2,7 +2,7 @@
 
 use symphony_sdk::MachineDriver;
 use symphony_sdk::driver::machine::{
-    CpuMode, Disk, DomainFact, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RunState, Step,
+    CpuMode, Disk, DiskSource, DomainFact, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RemoteVolume, RunState, Step,
 };
 use symphony_sdk::driver::{Goal, Refusal};
 
@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 fn disk(volume: &str) -> Disk {
     Disk {
         volume: volume.to_owned(),
-        pool: "default".to_owned(),
+        source: DiskSource::Local("default".to_owned()),
         boot: volume == "root",
     }
 }
@@ -167,6 +167,26 @@ fn check_allowed(intent: &Intent, node: &Node, step: &Step) {
         Step::Undefine(_) => assert_eq!(intent.goal, Goal::Absent),
         _ => assert_eq!(intent.goal, Goal::Present),
     }
+}
+
+/// A volume of another node is described as it was given, and comes and goes like any other.
+#[test]
+fn a_volume_of_another_node_is_a_disk() {
+    let mut intent = on();
+    let mut far = disk("far");
+    far.source = DiskSource::Remote(RemoteVolume {
+        export: "far.3".to_owned(),
+        node: "n2".to_owned(),
+    });
+    intent.disks.push(far.clone());
+    let steps = Libvirt
+        .plan(&intent, &Node::empty().facts(&Libvirt.probes(&intent)))
+        .unwrap();
+    let described = steps.iter().find_map(|step| match step {
+        Step::Define(description) => Some(&description.disks),
+        _ => None,
+    });
+    assert_eq!(described.unwrap()[1].disk, far);
 }
 
 #[test]

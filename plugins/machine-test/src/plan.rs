@@ -2,7 +2,7 @@
 
 use symphony_sdk::driver::Refusal;
 use symphony_sdk::driver::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Domain, Hypervisor, Intent, Power, Reboot, RunState,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Hypervisor, Intent, Power, Reboot, RunState,
     Shutdown, Start, Step,
 };
 
@@ -84,6 +84,12 @@ fn describe(intent: &Intent) -> Result<Description, Refusal> {
         return Err(Refusal::Invalid(format!(
             "a machine has a processor and whole MiB of memory, not {} and {} bytes",
             intent.cpus, intent.memory_bytes
+        )));
+    }
+    if let Some(disk) = intent.disks.iter().find(|disk| matches!(disk.source, DiskSource::Remote(_))) {
+        let volume = &disk.volume;
+        return Err(Refusal::Invalid(format!(
+            "the volume {volume} is on another node, and a simulated machine uses only those of its own"
         )));
     }
     let disk = |disk: &Disk| DiskDevice {

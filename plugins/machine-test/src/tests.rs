@@ -2,7 +2,7 @@
 
 use symphony_sdk::MachineDriver;
 use symphony_sdk::driver::machine::{
-    CpuMode, Disk, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RunState, Step,
+    CpuMode, Disk, DiskSource, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RunState, Step,
 };
 use symphony_sdk::driver::{Goal, Refusal};
 
@@ -12,7 +12,7 @@ use crate::simulated::Node;
 fn disk(volume: &str) -> Disk {
     Disk {
         volume: volume.to_owned(),
-        pool: "default".to_owned(),
+        source: DiskSource::Local("default".to_owned()),
         boot: volume == "root",
     }
 }

@@ -247,9 +247,10 @@ fn manifest(package: &Package, name: Option<&str>) -> Result<PluginManifest, Err
         Some("image") if role == Role::Driver => Kind::Image,
         Some("machine") if role == Role::Driver => Kind::Machine,
         Some("network") if role == Role::Driver => Kind::Network,
+        Some("export") if role == Role::Driver => Kind::Export,
         other => {
             return Err(wrong(format!(
-                "has kind {other:?}; it is \"volume\", or for a driver also \"image\", \"machine\" or \"network\""
+                "has kind {other:?}; it is \"volume\", or for a driver also \"image\", \"machine\", \"network\" or \"export\""
             )));
         }
     };

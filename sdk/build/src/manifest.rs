@@ -30,6 +30,8 @@ pub enum Kind {
     Machine,
     /// Networks.
     Network,
+    /// Exports.
+    Export,
 }
 
 /// The section's content, as JSON.

@@ -66,6 +66,7 @@ macro_rules! driver {
     };
 }
 
+pub mod export;
 pub mod image;
 pub mod machine;
 pub mod network;

@@ -148,6 +148,19 @@ macro_rules! export_network_driver {
     };
 }
 
+/// Makes this crate an export driver: a [`crate::ExportDriver`] that has a `Default`.
+#[macro_export]
+macro_rules! export_export_driver {
+    ($driver:ty) => {
+        $crate::__home!(
+            $driver,
+            $crate::ExportDriver,
+            $crate::driver::export::Exported,
+            exporting
+        );
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __home {

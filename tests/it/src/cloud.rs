@@ -248,7 +248,7 @@ impl Drop for Cloud {
 
 /// Whether a node never ran machines or networks.
 fn is_clear(node: &Path) -> bool {
-    ["libvirt", "machines", "networks"]
+    ["libvirt", "machines", "networks", "exports"]
         .iter()
         .all(|folder| !node.join(folder).exists())
 }

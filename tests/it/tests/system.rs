@@ -14,6 +14,7 @@ mod system {
     mod machines_backend;
     mod machines_life;
     mod machines_refused;
+    mod machines_remote;
     mod machines_story;
     mod story;
     mod swap;

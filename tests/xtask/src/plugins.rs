@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use symphony_plugin_build::{BuildOptions, BuiltComponent, build_components};
 
 /// The first-party plugins: package and component.
-const PLUGINS: [(&str, &str); 7] = [
+const PLUGINS: [(&str, &str); 8] = [
     ("scheduler-spread", "spread"),
     ("scheduler-binpack", "binpack"),
     ("volume-file", "file"),
@@ -19,6 +19,7 @@ const PLUGINS: [(&str, &str); 7] = [
     ("machine-libvirt", "libvirt"),
     ("machine-test", "test"),
     ("network-bridge", "bridge"),
+    ("export-nbd", "nbd"),
 ];
 
 /// What `plugins` takes.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_core::plan::Kind as _;
+use symphony_core::plan::export::Exports;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
@@ -18,7 +19,7 @@ use super::frame::Entry;
 pub(super) const OBJECTS_MAX: usize = 1 << 17;
 
 /// The kinds of object.
-const KINDS: [&str; 4] = [Volumes::NAME, Images::NAME, Machines::NAME, Networks::NAME];
+const KINDS: [&str; 5] = [Volumes::NAME, Images::NAME, Machines::NAME, Networks::NAME, Exports::NAME];
 
 /// What a call is about: a kind and an id, as `volume/ID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

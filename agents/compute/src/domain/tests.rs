@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use symphony_core::plan::machine::{Disk, Port};
+use symphony_core::plan::machine::{Disk, DiskSource, Port};
 
 use super::*;
 
@@ -10,7 +10,9 @@ const VOLUME: &str = "01936e2a-7c3b-7def-8123-00000000000";
 fn disk(at: usize, model: DeviceModel) -> DiskDevice {
     let disk = Disk {
         volume: format!("{VOLUME}{at:x}"),
-        pool: "fast".to_owned(),
+        source: DiskSource::Local {
+            pool: "fast".to_owned(),
+        },
         boot: at == 0,
     };
     DiskDevice { disk, model }
@@ -59,7 +61,7 @@ fn xml(description: &Description) -> String {
         boots: 3,
         ordered: false,
     };
-    let backing = Backing {
+    let backing = Backing::File {
         path: "/pool/a & b.raw".into(),
         direct: true,
     };

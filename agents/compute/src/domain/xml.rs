@@ -136,7 +136,7 @@ pub(super) struct Disk {
     #[serde(rename = "@device")]
     pub device: &'static str,
     pub driver: DiskDriver,
-    pub source: File,
+    pub source: DiskSource,
     pub target: DiskTarget,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readonly: Option<Empty>,
@@ -158,10 +158,56 @@ pub(super) struct DiskDriver {
     pub discard: Option<&'static str>,
 }
 
+/// A file, or a volume that is offered on a socket.
+#[derive(Serialize, Default)]
+pub(super) struct DiskSource {
+    #[serde(rename = "@file", skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(rename = "@protocol", skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(rename = "@name", skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Host>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconnect: Option<Reconnect>,
+}
+
 #[derive(Serialize)]
-pub(super) struct File {
-    #[serde(rename = "@file")]
-    pub file: String,
+struct Host {
+    #[serde(rename = "@transport")]
+    transport: &'static str,
+    #[serde(rename = "@socket")]
+    socket: String,
+}
+
+#[derive(Serialize)]
+struct Reconnect {
+    #[serde(rename = "@delay")]
+    delay: u32,
+}
+
+impl DiskSource {
+    pub(super) fn file(file: String) -> Self {
+        Self {
+            file: Some(file),
+            ..Self::default()
+        }
+    }
+
+    /// `delay` in seconds.
+    pub(super) fn nbd(name: String, socket: String, delay: u32) -> Self {
+        Self {
+            file: None,
+            protocol: Some("nbd"),
+            name: Some(name),
+            host: Some(Host {
+                transport: "unix",
+                socket,
+            }),
+            reconnect: Some(Reconnect { delay }),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -16,7 +16,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 impl Machines {
     pub(super) async fn attach_disk(&self, object: &str, device: &DiskDevice) -> Result<(), Error> {
-        let backing = self.backing(device)?;
+        let backing = self.backing(object, device)?;
+        self.open_remotes(object, std::slice::from_ref(device)).await?;
         let (name, device) = (object.to_owned(), device.clone());
         let done = self.hypervisor.change(move |connect| {
             let seen = match running(connect, &name)? {
@@ -59,10 +60,15 @@ impl Machines {
 
     pub(super) async fn detach_disk(&self, object: &str, volume: &str) -> Result<(), Error> {
         let volume = volume.to_owned();
-        self.detach(object, domain::disk_alias(&volume), move |live| {
+        let tunnel = self.tunnel(object, &volume);
+        let detached = self.detach(object, domain::disk_alias(&volume), move |live| {
             live.volumes.contains(&volume)
-        })
-        .await
+        });
+        detached.await?;
+        // Of a volume of this node there is none.
+        tunnel.close().await?;
+        symphony_crash::point("compute.detach.after_tunnel");
+        Ok(())
     }
 
     pub(super) async fn detach_port(&self, object: &str, port: &str) -> Result<(), Error> {

@@ -48,6 +48,7 @@ impl Machines {
                 remains: folder.try_exists()?,
             });
         };
+        self.mend_remotes(&object, &seen).await;
         let description = seen.noted.description;
         let found = Domain {
             description,

@@ -24,6 +24,9 @@ impl Machines {
             RunState::Paused => {}
             RunState::Off(_) => {
                 self.clear_sockets(object)?;
+                // One that is there may lead to what is over, and wait there for ever: nothing is started on it.
+                self.close_remotes(object).await?;
+                self.open_remotes(object, &seen.noted.description.disks).await?;
                 let name = object.to_owned();
                 // libvirt's simulated machines can't start paused, and have nothing to say.
                 let flags = if self.has_sockets() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use symphony_compute::{Disks, Libvirtd, Machines, Options, View};
 use symphony_core::plan::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Domain, DomainFact, Fact, Hypervisor, Probe,
-    SeedFile, Step,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, DomainFact, Fact, Hypervisor,
+    Probe, SeedFile, Step,
 };
 
 pub(super) const MACHINE: &str = "01936e2a-7c3b-7def-8123-456789abcdef";
@@ -74,7 +74,9 @@ pub(super) fn bootable(top: &Path, volume: &str) -> DiskDevice {
 pub(super) fn device(volume: &str, boot: bool) -> DiskDevice {
     let disk = Disk {
         volume: volume.to_owned(),
-        pool: "fast".to_owned(),
+        source: DiskSource::Local {
+            pool: "fast".to_owned(),
+        },
         boot,
     };
     DiskDevice {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use symphony_core::id::{MachineId, NetworkId, PortId};
 use symphony_core::network::links;
 use symphony_core::plan::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Domain, Fact, Hypervisor, Intent, Machines, Port,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Fact, Hypervisor, Intent, Machines, Port,
     PortDevice, Power, Probe, RunState, Step,
 };
 use symphony_core::plan::network::{
@@ -45,6 +45,7 @@ pub(crate) async fn machine(
     let then = check_probes::<Machines>(intent, vec![Probe::Domain(intent.object.clone())]).unwrap();
     let plan = steps::<Machines>(intent, seen, doing);
     let work = Work::Machine {
+        exports: Vec::new(),
         task: Task::Steps { plan, then },
     };
     let object = format!("machine/{}", intent.object);
@@ -257,7 +258,9 @@ pub(crate) async fn boot(session: &mut Session, folder: &Folder, word: &str) -> 
     };
     let disk = Disk {
         volume: volume.id.to_string(),
-        pool: "default".to_owned(),
+        source: DiskSource::Local {
+            pool: "default".to_owned(),
+        },
         boot: true,
     };
     let net = net(net_id, &port);

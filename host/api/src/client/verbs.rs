@@ -328,7 +328,7 @@ impl Client {
         self.get(&["v1", "slots"]).await
     }
 
-    /// A slot: `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`.
+    /// A slot: `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`, `driver/export`.
     ///
     /// # Errors
     /// When there is none, or nothing was answered.

@@ -125,6 +125,7 @@ fn wishes(wishes: &core::Wishes) -> v1::Wishes {
         prefer: labels(&wishes.prefer),
         apart_from: names(&wishes.apart_from),
         near: names(&wishes.near),
+        remote_volumes: wishes.remote_volumes,
     }
 }
 

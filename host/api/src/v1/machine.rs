@@ -136,6 +136,9 @@ pub struct Wishes {
     /// Machines of the project whose node it must share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub near: Vec<String>,
+    /// Whether volumes that were there before it may be on other nodes than itself. It is near them when it can be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remote_volumes: bool,
 }
 
 /// What a machine is going through.
@@ -331,6 +334,9 @@ pub struct CreateMachineSpec {
     /// Machines of the project whose node it must share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub near: Vec<String>,
+    /// Whether volumes that were there before it may be on other nodes than itself. It is near them when it can be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remote_volumes: bool,
 }
 
 /// A volume that a machine should have.

@@ -196,6 +196,11 @@ fn wishes(wishes: &Wishes) -> String {
         pairs("prefer", &wishes.prefer),
         machines("apart from", &wishes.apart_from),
         machines("near", &wishes.near),
+        wishes
+            .remote_volumes
+            .then(|| "volumes of other nodes".to_owned())
+            .into_iter()
+            .collect(),
     ]
     .concat()
     .join(", ")

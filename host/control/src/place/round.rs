@@ -34,6 +34,9 @@ impl Round {
     /// Decides for all requests; those before are booked for those after. Never fails: whatever a plugin does, the
     /// built-in policy can decide.
     pub(crate) async fn decide(slots: &Slots, candidates: &Candidates, requests: Vec<Request>) -> Self {
+        // Near its volumes if that can be.
+        let bound = |request| check::bound(candidates, &Bookings::default(), request);
+        let requests: Vec<Request> = requests.into_iter().map(bound).collect();
         let for_machines = requests.iter().any(Request::is_for_machine);
         let serving = slots.scheduler();
         let scheduler = serving
@@ -58,6 +61,13 @@ impl Round {
                 }
                 (_, fault, _) => fallback(candidates, &bookings, request, fault.clone().or(passed_over.clone())),
             };
+            // Others of the batch took the room there.
+            if decided.choice.is_err() && round.requests[position].elsewhere {
+                let anywhere = round.requests[position].anywhere();
+                decided = fallback(candidates, &bookings, &anywhere, None);
+                round.requests[position] = anywhere;
+            }
+            let request = &round.requests[position];
             stood_in |= decided.by.digest.is_none();
             if let Ok(choice) = decided.choice {
                 if candidates.rows().len() <= VERDICTS_KEPT_MAX {

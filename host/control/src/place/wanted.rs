@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use symphony_core::condition::Truth;
 use symphony_core::machine::{Attachment, Machine};
 use symphony_core::name::Name;
 use symphony_core::place::{Request, Surroundings};
@@ -262,6 +263,13 @@ fn surroundings(
         let volume = recorded(state, machine, attachment)?;
         Some(volume.value.placement.as_ref()?.node.clone())
     });
+    // A volume of a node of which nothing is heard can't be served.
+    let can_serve = |attachment: &Attachment| {
+        let volume = recorded(state, machine, attachment);
+        let place = volume.and_then(|volume| volume.value.placement.as_ref());
+        let node = place.map(|place| state.nodes.get(&place.node));
+        node.is_none_or(|node| node.is_some_and(|node| node.value.status.ready.truth == Truth::True))
+    };
     let node_of = |name: &Name| {
         let other = state.machines.get(&(project.clone(), name.clone()))?;
         Some(other.value.placement.as_ref()?.node.clone())
@@ -290,6 +298,7 @@ fn surroundings(
         disk_bytes: unplaced.iter().map(|volume| volume.spec.size.bytes()).sum(),
         pool: unplaced.iter().find_map(|volume| volume.spec.pool.clone()),
         node: placed,
+        elsewhere: machine.spec.volumes.iter().all(can_serve),
         avoid,
         near,
     })

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use symphony_core::digest::Digest;
+use symphony_core::plan::export::Exports;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
@@ -235,6 +236,7 @@ impl Slots {
             Slot::ImageDriver => Loaded::Driver(library.driver::<Images>(digest, config).await?),
             Slot::MachineDriver => Loaded::Driver(library.driver::<Machines>(digest, config).await?),
             Slot::NetworkDriver => Loaded::Driver(library.driver::<Networks>(digest, config).await?),
+            Slot::ExportDriver => Loaded::Driver(library.driver::<Exports>(digest, config).await?),
         })
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use symphony_core::counter::Generation;
 use symphony_core::digest::Digest;
+use symphony_core::id::VolumeId;
 use symphony_core::image::Image;
 use symphony_core::machine::Machine;
 use symphony_core::network::Network;
@@ -14,6 +15,7 @@ use symphony_core::volume::Volume;
 
 use crate::view::{ResourceKey, SegmentKey, State, Stored};
 
+use super::exports;
 use super::machines::Needs;
 use super::{MACHINES_MAX, PASSES_MAX, Reconciler};
 
@@ -25,6 +27,7 @@ pub(super) enum Subject {
     Machine(ResourceKey),
     Segment(SegmentKey),
     Network(ResourceKey),
+    Export(VolumeId),
 }
 
 /// What is never worked on twice at once: a resource, or an image's bytes, whichever images name them.
@@ -35,6 +38,7 @@ pub(super) enum Lane {
     Machine(ResourceKey),
     Segment(SegmentKey),
     Network(ResourceKey),
+    Export(VolumeId),
 }
 
 impl Subject {
@@ -45,6 +49,7 @@ impl Subject {
             Self::Machine(key) => Lane::Machine(key.clone()),
             Self::Segment(key) => Lane::Segment(key.clone()),
             Self::Network(key) => Lane::Network(key.clone()),
+            Self::Export(volume) => Lane::Export(*volume),
         }
     }
 }
@@ -59,6 +64,7 @@ pub(super) enum Work {
     Machine(Arc<Stored<Machine>>),
     Segment(SegmentKey, u64),
     Network(Arc<Stored<Network>>),
+    Export(VolumeId),
 }
 
 type Item = (Subject, Spec, Work);
@@ -78,6 +84,7 @@ impl Reconciler {
             .chain(self.segments(&state))
             .chain(self.networks(&state))
             .chain(self.volumes(&state))
+            .chain(self.exports(&state))
             .filter(may_run)
             .take(room);
         let machines = self.machines(&state, now).filter(may_run).take(room_for_machines);
@@ -149,6 +156,23 @@ impl Reconciler {
             }
             let spec = (Generation(segment.changed.0), false, session);
             Some((Subject::Segment(key.clone()), spec, Work::Segment(key, session)))
+        })
+    }
+
+    /// Those that are to be served and were not seen to be, or not lately; and those that are not to be served any more.
+    fn exports<'a>(&'a self, state: &'a State) -> impl Iterator<Item = Item> + 'a {
+        let ended = state
+            .exports
+            .iter()
+            .filter(|(id, export)| export.value.writer.is_some() && !state.exporting.contains(id));
+        let all = state.exporting.iter().chain(ended.map(|(id, _)| id));
+        all.filter_map(|id| {
+            let (generation, session) = exports::is_due(state, &self.context, *id)?;
+            let phase = state.volume(*id).map(|volume| volume.value.status.phase);
+            let mut hasher = DefaultHasher::new();
+            (session, phase).hash(&mut hasher);
+            let spec = (generation, !state.exporting.contains(id), hasher.finish());
+            Some((Subject::Export(*id), spec, Work::Export(*id)))
         })
     }
 

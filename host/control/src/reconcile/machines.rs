@@ -12,12 +12,13 @@ use futures_util::future::BoxFuture;
 use symphony_core::Timestamp;
 use symphony_core::counter::{Admission, Generation, Tenure};
 use symphony_core::event::{Event, Subject};
+use symphony_core::export::Writer;
 use symphony_core::machine::life::{self, Decision, History, Wanted};
 use symphony_core::machine::{Machine, MachinePlacement};
 use symphony_core::name::Name;
-use symphony_core::plan::machine::{Domain, Fact, Intent, Machines, Parts, Power, RunState};
-use symphony_core::volume::{Volume, VolumePhase};
-use symphony_protocol::{Outcome, Seen, Task, Work};
+use symphony_core::plan::machine::{DiskSource, Domain, Fact, Intent, Machines, Parts, Power, RunState};
+use symphony_core::volume::{Placement, Volume, VolumePhase};
+use symphony_protocol::{ExportAccess, Outcome, Seen, Task, Work};
 
 use crate::clock;
 use crate::events::about_machine;
@@ -25,7 +26,7 @@ use crate::view::{State, Stored};
 
 use super::drive::{Driven, End};
 use super::outcome::PassError;
-use super::{Context, drive};
+use super::{Context, drive, exports};
 
 /// How often a machine is looked at of which nothing is heard: an agent tells when one ends, and this is for what it does
 /// not tell.
@@ -64,6 +65,7 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Machine>>) -> Res
         machine,
         placement,
         admission,
+        exports: exports::access(&context.view.read(), machine, &placement.node),
         missing: &needs.missing,
         lived: Mutex::new(Lived {
             history: machine.status.history,
@@ -136,15 +138,24 @@ impl Needs {
             // One that is being grown is whole meanwhile.
             let is_ready = |volume: &Volume| matches!(volume.status.phase, VolumePhase::Ready | VolumePhase::Resizing);
             let place = volume.and_then(|volume| volume.placement.as_ref());
-            let place = place.filter(|place| place.node == placement.node);
-            if let Some(place) = place {
-                needs.parts.volumes.push((attachment.clone(), place.pool.clone()));
+            let source = volume.zip(place).map(|(volume, place)| {
+                let writer = Writer {
+                    machine: machine.meta.id,
+                    node: placement.node.clone(),
+                };
+                source(state, context, volume, place, writer)
+            });
+            let (source, why) = source.unwrap_or_default();
+            if let Some(source) = source {
+                needs.parts.volumes.push((attachment.clone(), source));
             }
-            if place.is_none() || !volume.is_some_and(is_ready) {
-                needs.lacks(
-                    attachment.id.to_string(),
-                    format!("volume {}{}", attachment.name, how(volume)),
-                );
+            let why = if volume.is_some_and(is_ready) && place.is_some() {
+                why
+            } else {
+                Some(how(volume))
+            };
+            if let Some(why) = why {
+                needs.lacks(attachment.id.to_string(), format!("volume {}{why}", attachment.name));
             }
         }
         for port in &machine.spec.ports {
@@ -172,6 +183,32 @@ impl Needs {
     }
 }
 
+/// How a machine gets at a volume, as far as that can be said; and why it can't now.
+fn source(
+    state: &State,
+    context: &Context,
+    volume: &Volume,
+    place: &Placement,
+    writer: Writer,
+) -> (Option<DiskSource>, Option<String>) {
+    let export = state.exports.get(&volume.meta.id).map(|export| &export.value);
+    if place.node == writer.node {
+        let pool = place.pool.to_string();
+        // Whoever has it there lets go of it first.
+        let other = export.and_then(|export| export.writer.as_ref());
+        let why = other.map(|other| format!(" (it is still served to node {})", other.node));
+        return (Some(DiskSource::Local { pool }), why);
+    }
+    let served = export.filter(|export| export.writer.as_ref() == Some(&writer));
+    let source = served.map(|export| DiskSource::Remote {
+        export: export.name(),
+        node: place.node.to_string(),
+    });
+    let is_served = exports::is_served(state, context, volume, &writer);
+    let why = format!(" (node {} does not serve it yet)", place.node);
+    (source, (!is_served).then_some(why))
+}
+
 /// What is known of a volume that is not ready.
 fn how(volume: Option<&Volume>) -> String {
     match volume.and_then(|volume| volume.status.conditions.of("ready")) {
@@ -185,6 +222,7 @@ struct OneMachine<'a> {
     machine: &'a Machine,
     placement: &'a MachinePlacement,
     admission: Admission,
+    exports: Vec<ExportAccess>,
     missing: &'a [Missing],
     lived: Mutex<Lived>,
 }
@@ -267,7 +305,10 @@ impl Driven for OneMachine<'_> {
     }
 
     fn work(&self, task: Task<Machines>) -> Work {
-        Work::Machine { task }
+        Work::Machine {
+            exports: self.exports.clone(),
+            task,
+        }
     }
 
     fn seen(outcome: Outcome) -> Option<Seen<Machines>> {

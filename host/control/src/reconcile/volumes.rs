@@ -30,6 +30,9 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Volume>>) -> Resu
     let Some(intent) = Intent::of(volume) else {
         return forget(context, volume).await;
     };
+    if let Some(node) = served_to(context, volume, &intent) {
+        return Err(PassError::Unready(format!("the end of its service to node {node}")));
+    }
     match bring(context, volume, &intent).await {
         Ok(End::Met(_)) if intent.goal == Goal::Absent => forget(context, volume).await,
         Ok(End::Met(bytes)) => made(context, volume, bytes).await,
@@ -46,6 +49,14 @@ pub(super) async fn pass(context: &Context, stored: Arc<Stored<Volume>>) -> Resu
             Err(error)
         }
     }
+}
+
+/// The node that writes to the volume from afar, when its file is to be removed or made longer: that waits.
+fn served_to(context: &Context, volume: &Volume, intent: &Intent) -> Option<Name> {
+    let is_safe = intent.goal == Goal::Present && volume.status.size_bytes >= volume.spec.size.bytes();
+    let state = context.view.read();
+    let export = state.exports.get(&volume.meta.id).filter(|_| !is_safe)?;
+    export.value.writer.as_ref().map(|writer| writer.node.clone())
 }
 
 async fn bring(context: &Context, volume: &Volume, intent: &Intent) -> Result<End<u64>, PassError> {
@@ -252,7 +263,8 @@ async fn forget(context: &Context, seen: &Volume) -> Result<(), PassError> {
             .when(Compare::mod_revision(key.clone(), current.revision))
             .delete(key)
             .delete(keys::volume_id(volume.meta.id))
-            .delete(keys::decision(volume.meta.id));
+            .delete(keys::decision(volume.meta.id))
+            .delete(keys::export(volume.meta.id));
         if let Some(source) = &volume.spec.source {
             txn = txn.delete(keys::image_use(&source.digest, volume.meta.id));
         }

@@ -1,5 +1,6 @@
 //! The decoded records, and what the loops have to look at.
 
+mod exporting;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use symphony_core::counter::Admission;
 use symphony_core::digest::Digest;
-use symphony_core::id::{MachineId, NetworkId};
+use symphony_core::export::Export;
+use symphony_core::id::{MachineId, NetworkId, VolumeId};
 use symphony_core::image::{Image, ImagePhase};
 use symphony_core::machine::Machine;
 use symphony_core::member::{Enrolment, Manager, Revoked};
@@ -23,6 +25,7 @@ use symphony_store::{Event, KeyValue, Revision, WatchBatch};
 
 use crate::election::Leader;
 
+pub(crate) use exporting::Exporting;
 use ports::Ports;
 pub(crate) use ports::{SegmentKey, all_ports};
 
@@ -48,6 +51,10 @@ pub(crate) struct State {
     pub(crate) images: BTreeMap<ResourceKey, Held<Image>>,
     pub(crate) machines: BTreeMap<ResourceKey, Held<Machine>>,
     pub(crate) networks: BTreeMap<ResourceKey, Held<Network>>,
+    /// What volumes are, or were, served to other nodes.
+    pub(crate) exports: BTreeMap<VolumeId, Held<Export>>,
+    /// Volumes that are to be served to another node.
+    pub(crate) exporting: BTreeSet<VolumeId>,
     pub(crate) nodes: BTreeMap<Name, Held<Node>>,
     pub(crate) ledgers: HashMap<Name, Held<Ledger>>,
     pub(crate) plugins: HashMap<Digest, Held<Plugin>>,
@@ -58,6 +65,8 @@ pub(crate) struct State {
     pub(crate) ports: Ports,
     /// Where a network's record is.
     pub(crate) network_keys: HashMap<NetworkId, ResourceKey>,
+    /// Where a volume's record is.
+    pub(crate) volume_keys: HashMap<VolumeId, ResourceKey>,
     /// Where a machine's record is.
     pub(crate) machine_keys: HashMap<MachineId, ResourceKey>,
     pub(crate) waiting: Waiting,
@@ -148,9 +157,8 @@ impl State {
     pub(crate) fn put(&mut self, kv: &KeyValue) {
         let Some(key) = kv.key.as_str() else { return };
         if let Some(name) = key.strip_prefix(keys::VOLUMES).and_then(pair) {
-            if let Some(volume) = decode::<Volume>(kv) {
-                self.waiting.volume(&name, &volume.value);
-                self.volumes.insert(name, volume);
+            if let Some(volume) = decode(kv) {
+                self.put_volume(&name, volume);
             }
         } else if let Some(name) = key.strip_prefix(keys::MACHINES).and_then(pair) {
             if let Some(machine) = decode(kv) {
@@ -166,6 +174,10 @@ impl State {
         } else if let Some(name) = key.strip_prefix(keys::IMAGES).and_then(pair) {
             if let Some(image) = decode(kv) {
                 self.images.insert(name, image);
+            }
+        } else if let Some(id) = key.strip_prefix(keys::EXPORTS).and_then(|id| id.parse().ok()) {
+            if let Some(export) = decode(kv) {
+                self.exports.insert(id, export);
             }
         } else if let Some(name) = key.strip_prefix(keys::NODES).and_then(|name| name.parse().ok()) {
             if let Some(node) = decode(kv) {
@@ -218,12 +230,22 @@ impl State {
         }
     }
 
+    fn put_volume(&mut self, name: &ResourceKey, volume: Held<Volume>) {
+        self.waiting.volume(name, &volume.value);
+        self.volume_keys.insert(volume.value.meta.id, name.clone());
+        self.volumes.insert(name.clone(), volume);
+        self.volume_changed(name);
+    }
+
     fn put_machine(&mut self, name: ResourceKey, machine: Held<Machine>) {
         self.waiting.machine(&name, &machine.value);
         self.machine_keys.insert(machine.value.meta.id, name.clone());
         let before = self.machines.insert(name, Arc::clone(&machine));
         let before = before.as_ref().map(|before| &before.value);
         self.ports.changed(before, Some(&machine.value), self.revision);
+        for machine in before.into_iter().chain([&machine.value]) {
+            self.volumes_of_changed(machine);
+        }
     }
 
     fn put_network(&mut self, name: ResourceKey, network: Held<Network>) {
@@ -238,7 +260,10 @@ impl State {
 
     fn delete(&mut self, key: &str) {
         if let Some(name) = key.strip_prefix(keys::VOLUMES).and_then(pair) {
-            self.volumes.remove(&name);
+            if let Some(gone) = self.volumes.remove(&name) {
+                self.volume_keys.remove(&gone.value.meta.id);
+                self.exporting.remove(&gone.value.meta.id);
+            }
             self.waiting.volumes_to_place.remove(&name);
             self.waiting.volumes.remove(&name);
         } else if let Some(name) = key.strip_prefix(keys::MACHINES).and_then(pair) {
@@ -247,6 +272,7 @@ impl State {
             if let Some(gone) = self.machines.remove(&name) {
                 self.machine_keys.remove(&gone.value.meta.id);
                 self.ports.changed(Some(&gone.value), None, self.revision);
+                self.volumes_of_changed(&gone.value);
             }
         } else if let Some(name) = key.strip_prefix(keys::NETWORKS).and_then(pair) {
             if let Some(gone) = self.networks.remove(&name) {
@@ -257,6 +283,8 @@ impl State {
             self.ports.forget(&segment);
         } else if let Some(name) = key.strip_prefix(keys::IMAGES).and_then(pair) {
             self.images.remove(&name);
+        } else if let Some(id) = key.strip_prefix(keys::EXPORTS).and_then(|id| id.parse().ok()) {
+            self.exports.remove(&id);
         } else if let Some(name) = key.strip_prefix(keys::NODES).and_then(|name| name.parse::<Name>().ok()) {
             self.nodes.remove(&name);
             self.ports.node_moved(&name, self.revision);

@@ -60,7 +60,7 @@ impl Loops {
             store: Arc::clone(&store),
             runtime: Runtime::open(options).unwrap(),
             plugins_dir: dir.path().join("plugins"),
-            first_party: ["spread", "file", "libvirt", "bridge"].map(component).to_vec(),
+            first_party: ["spread", "file", "libvirt", "bridge", "nbd"].map(component).to_vec(),
             stop: CancellationToken::new(),
         };
         let control = Control::alone(config).await.unwrap();

@@ -20,7 +20,7 @@ use symphony_store::{Range, StoreExt as _};
 
 use super::harness::{Loops, SimulatedAgent, name};
 
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
 fn meta<Id>(id: Id, of: &str) -> Meta<Id> {

@@ -230,6 +230,19 @@ pub fn choice<'a>(
     Ok(candidate)
 }
 
+/// A request with its node left out, when that is allowed and no pool of that node takes it.
+#[must_use]
+pub fn bound(candidates: &Candidates, bookings: &Bookings, request: Request) -> Request {
+    let is_taken = |row: usize| {
+        let row = u32::try_from(row).unwrap_or(u32::MAX);
+        choice(candidates, bookings, &request, row).is_ok()
+    };
+    if !request.elsewhere || (0..candidates.rows().len()).any(is_taken) {
+        return request;
+    }
+    request.anywhere()
+}
+
 /// The hard rules, for one candidate with this much left.
 ///
 /// # Errors

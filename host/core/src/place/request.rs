@@ -20,6 +20,8 @@ pub struct Request {
     pub pool: Option<Name>,
     /// The node it must be on: where the volumes that it has already are.
     pub node: Option<Name>,
+    /// Whether it may be on another node when that one does not take it: its volumes are served to it there.
+    pub elsewhere: bool,
     /// Labels that its node must have.
     pub require: Labels,
     /// Labels that its node should have.
@@ -39,6 +41,8 @@ pub struct Surroundings {
     pub pool: Option<Name>,
     /// Where volumes are that it has already.
     pub node: Option<Name>,
+    /// Whether those could be served to another node now.
+    pub elsewhere: bool,
     /// Where the machines are that it wants to be apart from.
     pub avoid: BTreeSet<Name>,
     /// Where the machines are that it wants to be near.
@@ -60,16 +64,28 @@ impl Request {
     /// The request of a machine with its volumes.
     #[must_use]
     pub fn of_machine(machine: &Machine, around: Surroundings) -> Self {
+        let may_leave = around.elsewhere && around.node.is_some();
         Self {
             disk_bytes: around.disk_bytes,
             cpus: machine.spec.size.cpus(),
             memory_bytes: machine.spec.size.memory_bytes(),
             pool: around.pool,
             node: around.node,
+            elsewhere: may_leave && machine.spec.wishes.remote_volumes,
             require: machine.spec.wishes.require.clone(),
             prefer: machine.spec.wishes.prefer.clone(),
             avoid: around.avoid,
             near: around.near,
+        }
+    }
+
+    /// The same on any node.
+    #[must_use]
+    pub fn anywhere(&self) -> Self {
+        Self {
+            node: None,
+            elsewhere: false,
+            ..self.clone()
         }
     }
 

@@ -172,6 +172,29 @@ fn every_hard_rule_for_machines_has_its_violation() {
 }
 
 #[test]
+fn a_machine_leaves_its_volumes_only_when_it_may_and_must() {
+    let rows = vec![candidate("a", 100), candidate("b", 100)];
+    let table = Candidates::from_rows(Revision(1), rows);
+    let request = |node: &str, cpus: u32| Request {
+        node: Some(node.parse().unwrap()),
+        elsewhere: true,
+        disk_bytes: 1,
+        cpus,
+        ..Request::default()
+    };
+    let bound = |request| check::bound(&table, &Bookings::default(), request);
+    // Candidates of this table run no machines: a volume is taken, a machine is not.
+    assert_eq!(bound(request("a", 0)), request("a", 0));
+    assert_eq!(bound(request("a", 1)), request("a", 1).anywhere());
+    assert_eq!(bound(request("c", 0)).node, None);
+    let hard = Request {
+        elsewhere: false,
+        ..request("a", 1)
+    };
+    assert_eq!(bound(hard.clone()), hard);
+}
+
+#[test]
 fn the_pools_of_a_node_share_its_processors() {
     let table = Candidates::from_rows(Revision(1), computing("a", 4, 1024).into());
     let mut bookings = Bookings::default();

@@ -64,10 +64,29 @@ pub enum CpuMode {
 pub struct Disk {
     /// The volume's object on the node.
     pub volume: String,
-    /// The pool that it is in.
-    pub pool: String,
+    /// Where it is.
+    #[serde(flatten)]
+    pub source: DiskSource,
     /// Whether the machine boots from it.
     pub boot: bool,
+}
+
+/// Where a machine's volume is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DiskSource {
+    /// On the machine's node.
+    Local {
+        /// The pool that it is in.
+        pool: String,
+    },
+    /// On another node, which serves it.
+    Remote {
+        /// The export's name: which volume, in which generation. What opens it only manager and agent know.
+        export: String,
+        /// The node that it is on.
+        node: String,
+    },
 }
 
 /// A port of a machine.

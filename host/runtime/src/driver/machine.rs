@@ -1,7 +1,7 @@
 //! Machines, between core's types and those of `wit/machine-driver.wit`.
 
 use symphony_core::plan::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, Domain, Exit, Fact, FirstBoot, Hypervisor, Intent,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Exit, Fact, FirstBoot, Hypervisor, Intent,
     Machines, Port, PortDevice, Power, Probe, RunState, SeedFile, Step,
 };
 
@@ -64,7 +64,10 @@ fn first_boot(told: &FirstBoot) -> wit::FirstBoot {
 fn disk_to(disk: &Disk) -> wit::Disk {
     wit::Disk {
         volume: disk.volume.clone(),
-        pool: disk.pool.clone(),
+        source: match disk.source.clone() {
+            DiskSource::Local { pool } => wit::DiskSource::Local(pool),
+            DiskSource::Remote { export, node } => wit::DiskSource::Remote(wit::RemoteVolume { export, node }),
+        },
         boot: disk.boot,
     }
 }
@@ -211,9 +214,13 @@ fn description_from(said: wit::Description) -> Description {
 }
 
 fn disk_device(said: wit::DiskDevice) -> DiskDevice {
-    let wit::Disk { volume, pool, boot } = said.disk;
+    let wit::Disk { volume, source, boot } = said.disk;
+    let source = match source {
+        wit::DiskSource::Local(pool) => DiskSource::Local { pool },
+        wit::DiskSource::Remote(wit::RemoteVolume { export, node }) => DiskSource::Remote { export, node },
+    };
     DiskDevice {
-        disk: Disk { volume, pool, boot },
+        disk: Disk { volume, source, boot },
         model: model_from(said.model),
     }
 }
@@ -258,7 +265,13 @@ mod tests {
                 disks: vec![DiskDevice {
                     disk: Disk {
                         volume: "v".to_owned(),
-                        pool: "p".to_owned(),
+                        source: match chipset {
+                            Chipset::Q35 => DiskSource::Local { pool: "p".to_owned() },
+                            Chipset::Pc => DiskSource::Remote {
+                                export: "v.1".to_owned(),
+                                node: "n".to_owned(),
+                            },
+                        },
                         boot: true,
                     },
                     model,

@@ -20,6 +20,7 @@ fn each_world_has_its_slot() {
         ("image", Slot::ImageDriver, false),
         ("machine", Slot::MachineDriver, false),
         ("network", Slot::NetworkDriver, false),
+        ("exporting", Slot::ExportDriver, false),
     ] {
         let bytes = fixture::component(world, fixture::SECTION);
         let manifest = inspect(&bytes).unwrap();

@@ -177,7 +177,9 @@ async fn each_call_has_its_own_instance() {
 fn machine(goal: Goal) -> machine::Intent {
     let disk = machine::Disk {
         volume: ID.to_owned(),
-        pool: "default".to_owned(),
+        source: machine::DiskSource::Local {
+            pool: "default".to_owned(),
+        },
         boot: true,
     };
     let port = machine::Port {

@@ -4,7 +4,7 @@ use crate::bindings::machine::exports::symphony::plugin::machine_driver::Guest;
 
 pub use crate::bindings::machine::exports::symphony::plugin::machine_driver::{
     AttachDisk, AttachPort, Chipset, CpuMode, Description, DetachDisk, DetachPort, DeviceModel, Disk, DiskDevice,
-    Domain, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, PortDevice, Power, Probe, Reboot,
+    DiskSource, Domain, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, PortDevice, Power, Probe, Reboot, RemoteVolume,
     RunState, SeedFile, Shutdown, Start, Step, WriteSeed,
 };
 

@@ -129,6 +129,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("machine-libvirt", &["symphony-sdk"]),
     ("machine-test", &["symphony-sdk"]),
     ("network-bridge", &["symphony-sdk"]),
+    ("export-nbd", &["symphony-sdk"]),
 ];
 /// Nobody imports these; they may import everything.
 const TESTS: &[&str] = &[

@@ -119,6 +119,9 @@ struct PlaceArgs {
     /// A machine whose node it must share; may be given several times
     #[arg(long, value_name = "MACHINE")]
     near: Vec<Name>,
+    /// Its volumes may be on other nodes than itself, which serve them to it; it is near them when it can be
+    #[arg(long)]
+    remote_volumes: bool,
     /// The pool that its new volumes must be in
     #[arg(long, value_name = "POOL")]
     pool: Option<Name>,
@@ -245,6 +248,7 @@ fn body(args: &CreateArgs) -> Result<CreateMachine, Failure> {
             prefer: set(&place.prefer)?,
             apart_from: place.apart_from.iter().map(ToString::to_string).collect(),
             near: place.near.iter().map(ToString::to_string).collect(),
+            remote_volumes: place.remote_volumes,
         },
     })
 }
@@ -294,7 +298,7 @@ mod tests {
         let line = "web1 --image tiny --root-size 10GiB --cpus 2 --memory 1GiB --volume data=1GiB,delete --volume old \
             --network net1,address=10.0.0.5 --network net2,rate=1Gbit --allow tcp:22 --allow icmp --rate 100Mbit \
             --require ssd=true --prefer zone=a --apart-from web2 --near db1 --pool fast --restart on-failure \
-            --cpu-mode host --hugepages --stopped --label app=web";
+            --remote-volumes --cpu-mode host --hugepages --stopped --label app=web";
         let rules = ["tcp:22", "icmp"];
         assert_eq!(
             serde_json::to_value(read(line).unwrap()).unwrap(),
@@ -308,7 +312,8 @@ mod tests {
                     {"network": "net1", "address": "10.0.0.5", "allow": rules, "rate": "100Mbit"},
                     {"network": "net2", "allow": rules, "rate": "1Gbit"}],
                 "power": "off", "restart": "on_failure", "cpu_mode": "host", "hugepages": true,
-                "require": {"ssd": "true"}, "prefer": {"zone": "a"}, "apart_from": ["web2"], "near": ["db1"]}})
+                "require": {"ssd": "true"}, "prefer": {"zone": "a"}, "apart_from": ["web2"], "near": ["db1"],
+                "remote_volumes": true}})
         );
     }
 

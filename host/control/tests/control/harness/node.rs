@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use symphony_core::counter::{Admission, Tenure};
 use symphony_core::plan::Kind;
+use symphony_core::plan::export::{self, Served, ServingFact};
 use symphony_core::plan::machine::{self, Domain, DomainFact, Exit, Hypervisor, RunState};
 use symphony_core::plan::network::{self, FoundNetwork, NetworkFact};
 use symphony_core::plan::volume::{self, ObjectState};
@@ -15,6 +16,8 @@ pub(crate) struct Node {
     pub(crate) volumes: HashMap<String, ObjectState>,
     pub(crate) domains: HashMap<String, Domain>,
     pub(crate) networks: HashMap<String, FoundNetwork>,
+    /// What is served of volumes, each with its floor.
+    pub(crate) exports: HashMap<String, (u64, Option<export::Settings>)>,
     /// How often a machine was started.
     pub(crate) starts: u64,
     /// How often a port was taken from one that ran.
@@ -72,8 +75,9 @@ impl Node {
     pub(crate) fn run(&mut self, work: &Work) -> Outcome {
         match work {
             Work::Volume { task, .. } => Outcome::Volume(run(self, task, Self::volume, Self::volume_fact)),
-            Work::Machine { task } => Outcome::Machine(run(self, task, Self::machine, Self::machine_fact)),
+            Work::Machine { task, .. } => Outcome::Machine(run(self, task, Self::machine, Self::machine_fact)),
             Work::Network { task } => Outcome::Network(run(self, task, Self::network, Self::network_fact)),
+            Work::Export { task, .. } => Outcome::Export(run(self, task, Self::export, Self::export_fact)),
             Work::Image { .. } => panic!("not for images: {work:?}"),
         }
     }
@@ -195,6 +199,31 @@ impl Node {
                 domain.live_ports.retain(|live| live != port);
             }
             other => panic!("not expected here: {other:?}"),
+        }
+    }
+
+    fn export_fact(&self, probe: &export::Probe) -> export::Fact {
+        let export::Probe::Serving(object) = probe;
+        let (floor, served) = self.exports.get(object).cloned().unwrap_or_default();
+        export::Fact::Serving(ServingFact {
+            object: object.clone(),
+            floor,
+            served: served.map(|settings| Served {
+                settings,
+                port: 10_809,
+                connected: false,
+            }),
+        })
+    }
+
+    fn export(&mut self, step: &export::Step) {
+        let (floor, served) = self.exports.entry(step.object().to_owned()).or_default();
+        match step {
+            export::Step::Serve { settings, .. } => {
+                assert!(settings.generation >= *floor, "{settings:?} is over; {floor}");
+                (*floor, *served) = (settings.generation, Some(settings.clone()));
+            }
+            export::Step::Stop { generation, .. } => (*floor, *served) = ((*floor).max(generation + 1), None),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::name::Name;
 use crate::network::{Subnet, links};
 use crate::plan::Goal;
 
-use super::{Disk, FirstBoot, Intent, Port};
+use super::{Disk, DiskSource, FirstBoot, Intent, Port};
 
 /// How long a guest has for shutting down, in milliseconds.
 pub const SHUTDOWN_MS: u32 = 60_000;
@@ -13,8 +13,8 @@ pub const SHUTDOWN_MS: u32 = 60_000;
 /// What a machine is made of now: those of its volumes and ports that its node has ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// With the pool that each volume is in, in the machine's order.
-    pub volumes: Vec<(record::Attachment, Name)>,
+    /// With where each volume is, in the machine's order.
+    pub volumes: Vec<(record::Attachment, DiskSource)>,
     /// With the subnet that each port is in.
     pub ports: Vec<(record::Port, Subnet)>,
 }
@@ -31,9 +31,9 @@ impl Intent {
             Goal::Present
         };
         let boots_from = spec.volumes.first().map(|volume| volume.id);
-        let disk = |(volume, pool): &(record::Attachment, Name)| Disk {
+        let disk = |(volume, source): &(record::Attachment, DiskSource)| Disk {
             volume: volume.id.to_string(),
-            pool: pool.to_string(),
+            source: source.clone(),
             boot: Some(volume.id) == boots_from,
         };
         Self {

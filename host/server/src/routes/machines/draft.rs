@@ -142,6 +142,9 @@ impl Draft {
         if self.taken.iter().any(|taken| taken.value.meta.id == volume.meta.id) {
             return unprocessable(format!("the volume {name} is named twice"));
         }
+        if self.machine.spec.wishes.remote_volumes && volume.placement.is_some() {
+            return Ok(());
+        }
         let others = self.taken.iter().map(|taken| &taken.value);
         match disks::apart(volume, others, pool) {
             Some(why) => unprocessable(why),

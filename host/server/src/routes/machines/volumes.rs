@@ -109,6 +109,9 @@ impl Change for Attach<'_> {
 }
 
 async fn refuse_if_elsewhere(store: &dyn Store, machine: &Record, volume: &Stored<Volume>) -> Answer<()> {
+    if machine.spec.wishes.remote_volumes && volume.value.placement.is_some() {
+        return Ok(());
+    }
     let why = match (&machine.placement, &volume.value.placement) {
         // It is placed together with the machine.
         (None, _) => disks::apart(&volume.value, &disks::all_of(store, machine).await?, None),

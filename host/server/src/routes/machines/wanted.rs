@@ -236,6 +236,7 @@ fn wishes(check: &mut Check, machine: &str, spec: &CreateMachineSpec) -> Option<
         prefer: prefer?,
         apart_from,
         near,
+        remote_volumes: spec.remote_volumes,
     })
 }
 

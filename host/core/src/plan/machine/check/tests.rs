@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::machine::DiskSource;
 use crate::plan::machine::{Chipset, CpuMode, DeviceModel, DomainFact, Exit, Hypervisor, SeedFile};
 
 const OBJECT: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -6,7 +7,9 @@ const OBJECT: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 fn disk(volume: &str) -> Disk {
     Disk {
         volume: volume.to_owned(),
-        pool: "default".to_owned(),
+        source: DiskSource::Local {
+            pool: "default".to_owned(),
+        },
         boot: volume == "root",
     }
 }
@@ -100,8 +103,24 @@ fn only_own_machines_volumes_and_ports() {
         &[Step::Define(Box::new(description(&["root", "theirs"])))]
     )));
     let mut moved = description(&["root"]);
-    moved.disks[0].disk.pool = "elsewhere".to_owned();
+    moved.disks[0].disk.source = DiskSource::Local {
+        pool: "elsewhere".to_owned(),
+    };
     assert!(is_foreign(steps(&on, &[], &[Step::Define(Box::new(moved))])));
+    // Nor over the network, where nobody said so; and of what is there, no other generation.
+    let remote = |generation: u64| DiskSource::Remote {
+        export: format!("root.{generation}"),
+        node: "n2".to_owned(),
+    };
+    let mut served = description(&["root"]);
+    served.disks[0].disk.source = remote(2);
+    let define = Step::Define(Box::new(served.clone()));
+    assert!(is_foreign(steps(&on, &[], std::slice::from_ref(&define))));
+    let mut told = on.clone();
+    told.disks[0].source = remote(2);
+    assert!(steps(&told, &[], std::slice::from_ref(&define)).is_ok());
+    told.disks[0].source = remote(3);
+    assert!(is_foreign(steps(&told, &[], &[define])));
     let mut large = description(&["root"]);
     large.memory_bytes *= 2;
     assert!(matches!(
