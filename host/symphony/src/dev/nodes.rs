@@ -167,6 +167,7 @@ fn config(index: usize, name: &Name, wanted: &Wanted<'_>) -> Result<AgentConfig,
         }),
         programs: std::collections::BTreeMap::new(),
         join: None,
+        underlay: None,
     })
 }
 
