@@ -78,7 +78,10 @@ impl Client {
                 let url = parse_address(address)?;
                 let builder = match (url.scheme(), pinned(token)) {
                     ("https", Some(authority)) => {
-                        builder.tls_backend_preconfigured(symphony_pki::pinned_client_config(&authority))
+                        let mut config = symphony_pki::pinned_client_config(&authority);
+                        // Consoles are upgraded connections, which HTTP/2 does not have.
+                        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                        builder.tls_backend_preconfigured(config)
                     }
                     ("https", None) => return Err(ClientError::Unpinned(address.clone())),
                     _ => builder,
