@@ -197,6 +197,8 @@ mod tests {
         let (reader, mut writer) = io::pipe().unwrap();
         io::Write::write_all(&mut writer, b"word\n").unwrap();
         let words = ["sh", "-c", "read word <&3; test \"$word\" = word"].map(str::to_owned);
-        start(&words, Some(reader.into()), Duration::from_secs(60)).await.unwrap();
+        start(&words, Some(reader.into()), Duration::from_secs(60))
+            .await
+            .unwrap();
     }
 }

@@ -160,7 +160,11 @@ impl Membership {
         };
         let mut managers = self.shared.configured.clone();
         let heard = member.enrolled.managers.iter();
-        managers.extend(heard.filter(|address| !self.shared.configured.contains(address)).cloned());
+        managers.extend(
+            heard
+                .filter(|address| !self.shared.configured.contains(address))
+                .cloned(),
+        );
         managers
     }
 

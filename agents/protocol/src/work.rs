@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_core::digest::Digest;
-use symphony_core::id::CallId;
 use symphony_core::export::{Endpoint, ExportKey};
+use symphony_core::id::CallId;
 use symphony_core::id::VolumeId;
 use symphony_core::name::Name;
 use symphony_core::plan::export::Exports;

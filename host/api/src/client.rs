@@ -137,7 +137,11 @@ fn own_socket(path: &Path) -> Result<(), ClientError> {
 
 /// The first of several addresses that takes connections; the first of all when none does, or when there is but one.
 fn reachable(addresses: &str) -> Result<String, ClientError> {
-    let all: Vec<&str> = addresses.split(',').map(str::trim).filter(|address| !address.is_empty()).collect();
+    let all: Vec<&str> = addresses
+        .split(',')
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+        .collect();
     let (Some(first), more) = (all.first(), all.len() > 1) else {
         return Err(ClientError::Address(addresses.to_owned()));
     };

@@ -116,7 +116,13 @@ impl Agents {
             (membership::of(&state), state.enrolments.contains_key(&key))
         };
         let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-        let line = Arc::new(Line::new(&hello, number, is_member, to_agent, self.shared.notices.clone()));
+        let line = Arc::new(Line::new(
+            &hello,
+            number,
+            is_member,
+            to_agent,
+            self.shared.notices.clone(),
+        ));
         if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
             older.hang_up();
         }

@@ -139,7 +139,9 @@ impl Members {
             let Some(enrolment) = seen.value else {
                 return Ok(false);
             };
-            let txn = Txn::new().when(Compare::mod_revision(&*key, seen.revision)).delete(&*key);
+            let txn = Txn::new()
+                .when(Compare::mod_revision(&*key, seen.revision))
+                .delete(&*key);
             if self.store.txn(without_serials(txn, &enrolment)?).await?.succeeded {
                 return Ok(true);
             }

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod control {
-    mod fencing;
     mod exports;
+    mod fencing;
     mod growing;
     mod harness;
     mod machines;

@@ -168,7 +168,10 @@ pub(crate) enum ManagerVerb {
         address: Option<String>,
     },
     /// Forget a service that is gone for good: short for `manager service remove`
-    #[command(hide = true, after_help = "Example:\n  symphony manager remove 01890a5d-ac96-774b-bcce-b302099a8057")]
+    #[command(
+        hide = true,
+        after_help = "Example:\n  symphony manager remove 01890a5d-ac96-774b-bcce-b302099a8057"
+    )]
     Remove {
         /// The id that `service list` prints
         #[arg(value_name = "ID")]

@@ -35,7 +35,9 @@ impl EtcdArgs {
     fn options(&self) -> Result<EtcdOptions, Failure> {
         let mut options = EtcdOptions::new(self.etcd.iter().cloned());
         if let (Some(user), Some(file)) = (&self.etcd_user, &self.etcd_password_file) {
-            let password = String::from_utf8_lossy(&read(file)?).trim_end_matches(['\r', '\n']).to_owned();
+            let password = String::from_utf8_lossy(&read(file)?)
+                .trim_end_matches(['\r', '\n'])
+                .to_owned();
             options.user = Some((user.clone(), Secret::new(password)));
         }
         let identity = match (&self.etcd_cert, &self.etcd_key) {
@@ -52,7 +54,9 @@ impl EtcdArgs {
                 domain: None,
             });
         } else if identity.is_some() {
-            return Err(Failure::usage("--etcd-cert needs --etcd-ca: whom etcd's own certificates are signed by"));
+            return Err(Failure::usage(
+                "--etcd-cert needs --etcd-ca: whom etcd's own certificates are signed by",
+            ));
         }
         Ok(options)
     }

@@ -124,7 +124,13 @@ impl Manager {
             audit_log: Some(folder.join("audit.log")),
             limits: symphony_server::Limits::default(),
         };
-        let served = symphony_server::serve_on(listener, config, Arc::clone(&store), Arc::new(office.clone()), stop.clone());
+        let served = symphony_server::serve_on(
+            listener,
+            config,
+            Arc::clone(&store),
+            Arc::new(office.clone()),
+            stop.clone(),
+        );
         let server = served.await.map_err(|error| unserved(&error))?;
         let beside = TaskTracker::new();
         beside.spawn(applicant.keep_renewed(credentials, tls, stop.clone()));

@@ -82,7 +82,10 @@ fn every_state_leads_to_the_goal() {
         let state = states[next].clone();
         next += 1;
         // The server is killed by somebody.
-        let mut reached = vec![Node { served: None, ..state.clone() }];
+        let mut reached = vec![Node {
+            served: None,
+            ..state.clone()
+        }];
         for intent in &intents {
             let generation = intent.settings.generation;
             let steps = match plan(intent, &state) {
@@ -128,5 +131,8 @@ fn a_missing_fact_is_unknown_and_no_generation_is_invalid() {
         assert!(matches!(Nbd.plan(&intent(goal, 1), &[]), Err(Refusal::Unavailable(_))));
     }
     let node = Node { floor: 0, served: None };
-    assert!(matches!(plan(&intent(Goal::Present, 0), &node), Err(Refusal::Invalid(_))));
+    assert!(matches!(
+        plan(&intent(Goal::Present, 0), &node),
+        Err(Refusal::Invalid(_))
+    ));
 }

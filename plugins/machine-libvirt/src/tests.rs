@@ -2,7 +2,8 @@
 
 use symphony_sdk::MachineDriver;
 use symphony_sdk::driver::machine::{
-    CpuMode, Disk, DiskSource, DomainFact, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RemoteVolume, RunState, Step,
+    CpuMode, Disk, DiskSource, DomainFact, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RemoteVolume,
+    RunState, Step,
 };
 use symphony_sdk::driver::{Goal, Refusal};
 

@@ -2,8 +2,8 @@
 
 use symphony_sdk::driver::Refusal;
 use symphony_sdk::driver::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Hypervisor, Intent, Power, Reboot, RunState,
-    Shutdown, Start, Step,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Hypervisor, Intent, Power,
+    Reboot, RunState, Shutdown, Start, Step,
 };
 
 const MIB: u64 = 1 << 20;
@@ -86,7 +86,11 @@ fn describe(intent: &Intent) -> Result<Description, Refusal> {
             intent.cpus, intent.memory_bytes
         )));
     }
-    if let Some(disk) = intent.disks.iter().find(|disk| matches!(disk.source, DiskSource::Remote(_))) {
+    if let Some(disk) = intent
+        .disks
+        .iter()
+        .find(|disk| matches!(disk.source, DiskSource::Remote(_)))
+    {
         let volume = &disk.volume;
         return Err(Refusal::Invalid(format!(
             "the volume {volume} is on another node, and a simulated machine uses only those of its own"

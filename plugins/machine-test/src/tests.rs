@@ -2,7 +2,8 @@
 
 use symphony_sdk::MachineDriver;
 use symphony_sdk::driver::machine::{
-    CpuMode, Disk, DiskSource, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RunState, Step,
+    CpuMode, Disk, DiskSource, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, Power, RunState,
+    Step,
 };
 use symphony_sdk::driver::{Goal, Refusal};
 

@@ -19,7 +19,13 @@ use super::frame::Entry;
 pub(super) const OBJECTS_MAX: usize = 1 << 17;
 
 /// The kinds of object.
-const KINDS: [&str; 5] = [Volumes::NAME, Images::NAME, Machines::NAME, Networks::NAME, Exports::NAME];
+const KINDS: [&str; 5] = [
+    Volumes::NAME,
+    Images::NAME,
+    Machines::NAME,
+    Networks::NAME,
+    Exports::NAME,
+];
 
 /// What a call is about: a kind and an id, as `volume/ID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use symphony_core::id::{MachineId, NetworkId, PortId};
 use symphony_core::network::links;
 use symphony_core::plan::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Fact, Hypervisor, Intent, Machines, Port,
-    PortDevice, Power, Probe, RunState, Step,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Fact, Hypervisor, Intent,
+    Machines, Port, PortDevice, Power, Probe, RunState, Step,
 };
 use symphony_core::plan::network::{
     self, BridgeSettings, DhcpHost, DhcpSettings, FilterSettings, GatewaySettings, Networks, PortFilter,

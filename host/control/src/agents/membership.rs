@@ -21,7 +21,10 @@ pub(super) fn of(state: &State) -> Members {
     let now = clock::now();
     let revoked = state.revoked.iter().filter(|(_, revoked)| revoked.value.until > now);
     Members {
-        managers: managers.filter(|address| !address.is_empty()).take(MANAGERS_MAX).collect(),
+        managers: managers
+            .filter(|address| !address.is_empty())
+            .take(MANAGERS_MAX)
+            .collect(),
         revoked: revoked.map(|(serial, _)| serial.clone()).take(REVOKED_MAX).collect(),
         roots_pem: None,
         renew: false,

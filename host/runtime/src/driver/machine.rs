@@ -1,8 +1,8 @@
 //! Machines, between core's types and those of `wit/machine-driver.wit`.
 
 use symphony_core::plan::machine::{
-    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Exit, Fact, FirstBoot, Hypervisor, Intent,
-    Machines, Port, PortDevice, Power, Probe, RunState, SeedFile, Step,
+    Chipset, CpuMode, Description, DeviceModel, Disk, DiskDevice, DiskSource, Domain, Exit, Fact, FirstBoot,
+    Hypervisor, Intent, Machines, Port, PortDevice, Power, Probe, RunState, SeedFile, Step,
 };
 
 use crate::bindings::machine::exports::symphony::plugin::machine_driver as wit;

@@ -52,7 +52,8 @@ impl<'a> Layout<'a> {
     /// The folder can't be used, or there is no room.
     pub(crate) fn of(folder: &'a Folder, managers: u16) -> Result<Self, Failure> {
         let path = folder.join("network");
-        let failed = |error: &dyn std::error::Error| Failure::caused(format!("could not use {}", path.display()), error);
+        let failed =
+            |error: &dyn std::error::Error| Failure::caused(format!("could not use {}", path.display()), error);
         let subnet = match std::fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map_err(|error| failed(&error))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -96,7 +97,10 @@ impl<'a> Layout<'a> {
         let addresses: Vec<_> = (1..=ETCD_MEMBERS)
             .map(|number| (self.address(3, number, 2379), self.address(3, number, 2380)))
             .collect();
-        let mut members = Member::all(&folder, addresses.iter().map(|(client, peer)| (client.as_str(), peer.as_str())));
+        let mut members = Member::all(
+            &folder,
+            addresses.iter().map(|(client, peer)| (client.as_str(), peer.as_str())),
+        );
         for member in &mut members {
             member.tls = Some(tls.clone());
         }
@@ -192,7 +196,9 @@ impl<'a> Cluster<'a> {
             self.initialise(number).await?;
         }
         let client = self.client(1)?;
-        let addresses: Vec<String> = (1..=self.layout.managers).map(|n| self.layout.manager_address(n)).collect();
+        let addresses: Vec<String> = (1..=self.layout.managers)
+            .map(|n| self.layout.manager_address(n))
+            .collect();
         self.write_client(&addresses).await?;
         for node in nodes {
             let mut tokens = Vec::new();
@@ -203,7 +209,10 @@ impl<'a> Cluster<'a> {
                     ..CreateToken::default()
                 };
                 let made = client.create_token(&wanted).await;
-                tokens.push(made.map_err(|error| Failure::caused("could not make a node's token", &error))?.text);
+                tokens.push(
+                    made.map_err(|error| Failure::caused("could not make a node's token", &error))?
+                        .text,
+                );
             }
             node.invite(&addresses, tokens)?;
         }
@@ -247,7 +256,10 @@ impl<'a> Cluster<'a> {
                 Ok(()) => return Ok(()),
                 Err(ClientError::Problem(problem)) if problem.code == Code::Conflict => return Ok(()),
                 Err(error) if tokio::time::Instant::now() >= end => {
-                    return Err(Failure::caused(format!("manager {number} did not become a member"), &error));
+                    return Err(Failure::caused(
+                        format!("manager {number} did not become a member"),
+                        &error,
+                    ));
                 }
                 Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
             }
@@ -293,7 +305,11 @@ impl<'a> Cluster<'a> {
             self.managers.expect_alive()?;
             // Nobody may lead yet.
             for node in client.all_nodes(None).await.unwrap_or_default() {
-                let ready = node.status.conditions.iter().find(|condition| condition.kind == "ready");
+                let ready = node
+                    .status
+                    .conditions
+                    .iter()
+                    .find(|condition| condition.kind == "ready");
                 if ready.is_some_and(|ready| ready.status == Truth::True && ready.since >= since) {
                     missing.remove(node.meta.name.as_str());
                 }
@@ -309,8 +325,10 @@ async fn begun(store: &Fleet, etcd: &[Member]) -> Result<(), Failure> {
     for member in etcd {
         let failed = match member.healthy(PATIENCE).await {
             Ok(()) => continue,
-            Err(error) => Failure::caused(format!("the store {} did not begin", member.name), &error)
-                .hint(format!("its log says why: {}", member.data_dir.with_extension("log").display())),
+            Err(error) => Failure::caused(format!("the store {} did not begin", member.name), &error).hint(format!(
+                "its log says why: {}",
+                member.data_dir.with_extension("log").display()
+            )),
         };
         store.expect_alive()?;
         return Err(failed);
@@ -321,7 +339,9 @@ async fn begun(store: &Fleet, etcd: &[Member]) -> Result<(), Failure> {
 fn say_ready(address: &str) -> Result<(), Failure> {
     use std::io::Write as _;
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready https://{address}").and_then(|()| stdout.flush()).map_err(Failure::from)
+    writeln!(stdout, "ready https://{address}")
+        .and_then(|()| stdout.flush())
+        .map_err(Failure::from)
 }
 
 fn manager(layout: &Layout<'_>, number: u8, etcd: &[Member], program: &Path) -> Result<Program, Failure> {
@@ -341,7 +361,11 @@ fn manager(layout: &Layout<'_>, number: u8, etcd: &[Member], program: &Path) -> 
         "--exit-with-stdin".into(),
     ];
     if let Some(tls) = etcd.first().and_then(|member| member.tls.as_ref()) {
-        for (flag, path) in [("--etcd-ca", &tls.ca), ("--etcd-cert", &tls.cert), ("--etcd-key", &tls.key)] {
+        for (flag, path) in [
+            ("--etcd-ca", &tls.ca),
+            ("--etcd-cert", &tls.cert),
+            ("--etcd-key", &tls.key),
+        ] {
             arguments.extend([flag.into(), path.clone().into()]);
         }
     }

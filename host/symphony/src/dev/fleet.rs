@@ -42,7 +42,11 @@ impl Program {
         Self {
             name: format!("the agent of {}", node.name),
             path: path.to_owned(),
-            arguments: vec!["--config-dir".into(), node.folder.clone().into(), "--exit-with-stdin".into()],
+            arguments: vec![
+                "--config-dir".into(),
+                node.folder.clone().into(),
+                "--exit-with-stdin".into(),
+            ],
             log: node.folder.join("agent.log"),
             by_signal: false,
         }

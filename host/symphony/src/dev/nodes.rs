@@ -246,10 +246,16 @@ mod tests {
 
         assert!(nodes[0].is_outside());
         write(home.path(), &WANTED).unwrap();
-        nodes[0].invite(&["127.0.0.1:4444".to_owned()], vec!["secret".to_owned()]).unwrap();
+        nodes[0]
+            .invite(&["127.0.0.1:4444".to_owned()], vec!["secret".to_owned()])
+            .unwrap();
         let now = read(&nodes[0]);
         assert_eq!(now.join.unwrap().managers, ["127.0.0.1:4444"]);
-        std::fs::write(nodes[0].folder.join(ENROLLED), r#"{"roles":["block","image"],"node":"x"}"#).unwrap();
+        std::fs::write(
+            nodes[0].folder.join(ENROLLED),
+            r#"{"roles":["block","image"],"node":"x"}"#,
+        )
+        .unwrap();
         assert!(!nodes[0].is_outside());
         assert_eq!(now.labels.value("rack"), Some("7"));
         assert_eq!(now.pools[0].capacity.as_deref(), Some("20GiB"));

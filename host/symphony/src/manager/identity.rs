@@ -57,9 +57,12 @@ impl Applicant {
         // Also when it is not due: the address may be another, and whether it is still a member is known then.
         let renewed = self.renew(&kept).await;
         renewed.map(Some).map_err(|error| match error {
-            MemberError::Stranger(_) => Failure::caused("this manager was removed from its cluster", &error).hint(
-                format!("to let it in again: remove {}, start it, and run `manager init`", self.folder.display()),
-            ),
+            MemberError::Stranger(_) => {
+                Failure::caused("this manager was removed from its cluster", &error).hint(format!(
+                    "to let it in again: remove {}, start it, and run `manager init`",
+                    self.folder.display()
+                ))
+            }
             other => Failure::caused("could not renew this manager's certificate", &other),
         })
     }
@@ -131,8 +134,13 @@ impl Applicant {
     async fn renew(&self, credentials: &Credentials) -> Result<Credentials, MemberError> {
         let unusable = |error: symphony_pki::CredentialsError| MemberError::Kept(error.to_string());
         let csr = credentials.csr_pem().map_err(unusable)?;
-        let admission = self.members.renew(credentials.cert_pem(), &csr, &self.alt_names()).await?;
-        let renewed = credentials.renewed(&admission.cert_pem, &admission.roots_pem).map_err(unusable)?;
+        let admission = self
+            .members
+            .renew(credentials.cert_pem(), &csr, &self.alt_names())
+            .await?;
+        let renewed = credentials
+            .renewed(&admission.cert_pem, &admission.roots_pem)
+            .map_err(unusable)?;
         renewed.save(&self.folder).map_err(unusable)?;
         Ok(renewed)
     }

@@ -34,13 +34,20 @@ pub(crate) fn advertised(listen: &Listen, bound: SocketAddr, peers: &[String]) -
     if let Some(told) = &listen.advertise {
         return with_port(told, bound.port());
     }
-    let ip = if bound.ip().is_unspecified() { own_address(peers) } else { bound.ip() };
+    let ip = if bound.ip().is_unspecified() {
+        own_address(peers)
+    } else {
+        bound.ip()
+    };
     SocketAddr::new(ip, bound.port()).to_string()
 }
 
 fn with_port(told: &str, port: u16) -> String {
     let has_port = told.parse::<SocketAddr>().is_ok()
-        || (told.parse::<IpAddr>().is_err() && told.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()));
+        || (told.parse::<IpAddr>().is_err()
+            && told
+                .rsplit_once(':')
+                .is_some_and(|(_, port)| port.parse::<u16>().is_ok()));
     match told.parse::<IpAddr>() {
         _ if has_port => told.to_owned(),
         Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
@@ -50,7 +57,10 @@ fn with_port(told: &str, port: u16) -> String {
 
 /// The address of this server that leads to one of these (`http://HOST:PORT`), or else out of it.
 fn own_address(peers: &[String]) -> IpAddr {
-    let authority = |url: &String| url.split_once("://").map_or(url.clone(), |(_, rest)| rest.trim_end_matches('/').to_owned());
+    let authority = |url: &String| {
+        url.split_once("://")
+            .map_or(url.clone(), |(_, rest)| rest.trim_end_matches('/').to_owned())
+    };
     peers
         .iter()
         .map(authority)
@@ -85,6 +95,9 @@ mod tests {
     fn one_that_listens_everywhere_is_found_by_the_way_to_its_store() {
         let listen = Listen::default();
         let bound = "0.0.0.0:15760".parse().unwrap();
-        assert_eq!(advertised(&listen, bound, &["http://127.0.0.1:2379".to_owned()]), "127.0.0.1:15760");
+        assert_eq!(
+            advertised(&listen, bound, &["http://127.0.0.1:2379".to_owned()]),
+            "127.0.0.1:15760"
+        );
     }
 }

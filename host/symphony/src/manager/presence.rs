@@ -42,6 +42,8 @@ async fn begin(store: &dyn Store, manager: &Name) -> Result<symphony_store::Leas
         manager: manager.clone(),
     };
     let value = record::encode(&alive).unwrap_or_default();
-    store.txn(Txn::new().put_leased(keys::manager_alive(manager), value, lease)).await?;
+    store
+        .txn(Txn::new().put_leased(keys::manager_alive(manager), value, lease))
+        .await?;
     Ok(lease)
 }

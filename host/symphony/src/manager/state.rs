@@ -36,8 +36,12 @@ pub(super) fn name(folder: &Folder, told: Option<&Name>, alone: bool) -> Result<
         Ok(text) => {
             let kept: Name = text.trim().parse().map_err(|error| failed(&error))?;
             if told.is_some_and(|told| *told != kept) {
-                return Err(Failure::usage(format!("this manager is called {kept} already"))
-                    .hint(format!("leave --name away, or give it a folder of its own ({} has its name)", path.display())));
+                return Err(
+                    Failure::usage(format!("this manager is called {kept} already")).hint(format!(
+                        "leave --name away, or give it a folder of its own ({} has its name)",
+                        path.display()
+                    )),
+                );
             }
             return Ok(kept);
         }
@@ -62,7 +66,13 @@ fn made_up(host: &str) -> String {
         .next()
         .unwrap_or_default()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
         .take(HOST_BYTES_MAX)
         .collect();
     let host = host.trim_matches('-');
@@ -75,7 +85,8 @@ fn made_up(host: &str) -> String {
 /// anew by itself: the file goes, and then the next start makes one.
 pub(super) async fn client_token(folder: &Folder, members: &Members, name: &Name) -> Result<String, Failure> {
     let path = folder.join("api.token");
-    let failed = |error: &dyn std::error::Error| Failure::caused(format!("could not read or make {}", path.display()), error);
+    let failed =
+        |error: &dyn std::error::Error| Failure::caused(format!("could not read or make {}", path.display()), error);
     match std::fs::read_to_string(&path) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Ok(_) => {}

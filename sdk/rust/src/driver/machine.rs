@@ -4,8 +4,8 @@ use crate::bindings::machine::exports::symphony::plugin::machine_driver::Guest;
 
 pub use crate::bindings::machine::exports::symphony::plugin::machine_driver::{
     AttachDisk, AttachPort, Chipset, CpuMode, Description, DetachDisk, DetachPort, DeviceModel, Disk, DiskDevice,
-    DiskSource, Domain, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, PortDevice, Power, Probe, Reboot, RemoteVolume,
-    RunState, SeedFile, Shutdown, Start, Step, WriteSeed,
+    DiskSource, Domain, DomainFact, Exit, Fact, FirstBoot, Hypervisor, Intent, NodeFact, Port, PortDevice, Power,
+    Probe, Reboot, RemoteVolume, RunState, SeedFile, Shutdown, Start, Step, WriteSeed,
 };
 
 driver! {
