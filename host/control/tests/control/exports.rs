@@ -194,7 +194,8 @@ async fn what_is_lost_is_served_again_and_what_moves_on_is_over() {
         served.as_ref().is_some_and(|served| served.generation == 1)
     })
     .await;
-    assert_eq!((b.node().starts, disks(&b, &far).len()), (1, 1));
+    let starts = b.node().starts;
+    assert_eq!((starts, disks(&b, &far).len()), (1, 1));
 
     // It is placed elsewhere, as after the end of its node: the generation is raised, and the old one is over.
     let c = SimulatedAgent::connect(&loops.control, "c", 10 * GIB).await;
