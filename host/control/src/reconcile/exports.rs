@@ -35,8 +35,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// What was seen to be served: which generation, in which session of the volume's node, and when.
 #[derive(Clone, Default)]
 pub(crate) struct Seeing {
-    at: Arc<Mutex<HashMap<VolumeId, (Generation, u64, Instant)>>>,
+    at: Arc<Mutex<HashMap<VolumeId, Look>>>,
 }
+
+/// A generation, a session, and when.
+type Look = (Generation, u64, Instant);
 
 impl Seeing {
     /// Whether this generation was seen in this session; and so lately that nobody has to look again.
