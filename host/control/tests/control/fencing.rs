@@ -11,7 +11,7 @@ use symphony_core::keys;
 use symphony_core::machine::{Machine, MachinePhase};
 use symphony_core::node::{Node as Record, NodePhase};
 use symphony_core::place::Ledger;
-use symphony_core::plan::machine::Power;
+use symphony_core::plan::machine::{Power, RunState};
 use symphony_core::volume::VolumePhase;
 
 use super::harness::{Loops, Node, SimulatedAgent, hello, name};
@@ -325,4 +325,65 @@ async fn a_drained_node_lets_go_of_what_is_off_and_says_what_holds_the_rest() {
         loops.control.drain(&name("n9"), false).await,
         Err(FenceError::Missing(_))
     ));
+}
+
+/// A machine that runs on `b`, with its volume on `a`, which takes nothing else.
+async fn runs_away_from_its_volume(loops: &Loops) -> (Vec<SimulatedAgent>, [Arc<Mutex<Node>>; 3], Machine) {
+    let nodes = [new_node(), new_node(), new_node()];
+    let mut agents = vec![loops.joins("a", &nodes[0]).await];
+    let volume = loops.alone("one").await.volume;
+    loops.cordon("a", true).await;
+    agents.push(loops.joins("b", &nodes[1]).await);
+    loops.give(&volume, "far", true).await;
+    let far = loops.runs_on("far", "b").await;
+    agents.push(loops.joins("c", &nodes[2]).await);
+    (agents, nodes, far)
+}
+
+fn runs(node: &Arc<Mutex<Node>>) -> usize {
+    let node = node.lock().unwrap();
+    let domains = node.domains.values();
+    domains.filter(|domain| domain.state == RunState::Running).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_volume_is_elsewhere_runs_again_after_a_fence() {
+    let loops = Loops::start().await;
+    let (mut agents, [_, b, c], far) = runs_away_from_its_volume(&loops).await;
+    agents.remove(1).cut().await;
+    b.lock().unwrap().reboot();
+    // It is known to be silent, and nothing follows.
+    loops
+        .change_node("b", |node| node.status.ready.truth = Truth::Unknown)
+        .await;
+    loops.ask_for("v", 1 << 20).await;
+    loops
+        .until("v", "ready", |volume| volume.status.phase == VolumePhase::Ready)
+        .await;
+    assert_eq!(loops.machine("far").await.unwrap().placement, far.placement);
+    loops.control.fence(&name("b")).await.unwrap();
+    let again = loops.runs_on("far", "c").await;
+    assert_eq!(again.status.tenure, Tenure(3));
+    assert_eq!((runs(&b), runs(&c)), (0, 1));
+    let _b = loops.joins("b", &b).await;
+    assert!(b.lock().unwrap().domains.is_empty());
+    assert_eq!((runs(&b), runs(&c)), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_stops_what_runs_only_when_it_is_asked_to() {
+    let loops = Loops::start().await;
+    let (_agents, [_, b, c], far) = runs_away_from_its_volume(&loops).await;
+    let drained = loops.control.drain(&name("b"), false).await.unwrap();
+    assert!(drained.staying[0].why.contains("--stop"), "{drained:?}");
+    assert_eq!(loops.machine("far").await.unwrap().spec.power, Power::On);
+    let drained = loops.control.drain(&name("b"), true).await.unwrap();
+    assert_eq!(drained.stopping, [(name("default"), name("far"))]);
+    loops.is_on("far", "b").await;
+    let drained = loops.control.drain(&name("b"), false).await.unwrap();
+    assert_eq!(drained.leaving, [(name("default"), name("far"))]);
+    let moved = loops.is_on("far", "c").await;
+    assert_eq!(moved.status.tenure, Tenure(far.status.tenure.0 + 3));
+    assert!(b.lock().unwrap().domains.is_empty());
+    assert_eq!((runs(&b), runs(&c)), (0, 0));
 }
