@@ -83,7 +83,7 @@ pub(super) async fn register(agents: &Agents, hello: &Hello) -> Result<Registere
         );
         let reason = if old.is_some() { "node-ready" } else { "node-joined" };
         let message = format!(
-            "node {} is ready: {} pools, roles {}",
+            "node {} is here: {} pools, roles {}",
             hello.node,
             hello.pools.len(),
             words(&hello.roles)
@@ -92,7 +92,8 @@ pub(super) async fn register(agents: &Agents, hello: &Hello) -> Result<Registere
             .when(unchanged)
             .put_record(key, &node)
             .map_err(WriteError::from)?;
-        if fence == Fence::None && old.is_none_or(|old| old.status.ready.truth != Truth::True) {
+        let was_ready = old.as_ref().is_some_and(|old| old.status.ready.truth == Truth::True);
+        if old.is_none() || (fence == Fence::None && !was_ready) {
             let told = event(Severity::Normal, reason, about_node(&hello.node), message);
             txn = txn.tell(&told).map_err(WriteError::from)?;
         }

@@ -17,17 +17,17 @@ use super::harness::{Loops, SimulatedAgent, name};
 use super::machines::{Asked, GIB, asked, key};
 
 impl Loops {
-    async fn cordon(&self, node: &str, cordoned: bool) {
+    pub(super) async fn cordon(&self, node: &str, cordoned: bool) {
         self.change::<Node>(keys::node(&name(node)), |node| node.spec.cordoned = cordoned)
             .await;
     }
 
-    async fn export(&self, of: &Asked) -> Option<Export> {
+    pub(super) async fn export(&self, of: &Asked) -> Option<Export> {
         self.read(keys::export(of.volume.meta.id)).await
     }
 
     /// Gives a volume that is there to a machine that is not there yet.
-    async fn give(&self, volume: &Volume, to: &str, remote_volumes: bool) {
+    pub(super) async fn give(&self, volume: &Volume, to: &str, remote_volumes: bool) {
         let mut new = asked(to, None).machine;
         new.spec.wishes.remote_volumes = remote_volumes;
         new.spec.volumes[0].id = volume.meta.id;
@@ -46,7 +46,7 @@ impl Loops {
     }
 
     /// A volume alone, whole on its node.
-    async fn alone(&self, of: &str) -> Asked {
+    pub(super) async fn alone(&self, of: &str) -> Asked {
         let mut asked = asked(of, None);
         asked.volume.machine = None;
         self.put(&asked.volume).await;
