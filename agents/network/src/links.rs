@@ -36,6 +36,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// The number of a tunnel.
+    pub(crate) fn vni(&self) -> Option<u32> {
+        self.vxlan.iter().find_map(|info| match info {
+            InfoVxlan::Id(vni) => Some(*vni),
+            _ => None,
+        })
+    }
+
     /// The UDP port of a tunnel.
     pub(crate) fn vxlan_port(&self) -> Option<u16> {
         self.vxlan.iter().find_map(|info| match info {

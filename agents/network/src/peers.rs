@@ -1,5 +1,6 @@
 //! Where the peers of a network are: for each an entry of the tunnel (which node), one of the bridge (by the tunnel) and
-//! one that lets the bridge answer who asks for its address. The set is absolute: only the difference is touched.
+//! one that lets the bridge answer who asks for its address. The set is absolute: only the difference is touched. And a
+//! table that takes the network's packets from the nodes of peers alone: VXLAN itself asks nobody who they are.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -12,6 +13,7 @@ use rtnetlink::packet_route::neighbour::{
 use symphony_core::plan::network::{PEERS_MAX, PeersSettings};
 
 use crate::links::{Links, NO_ENTRY, is, refused};
+use crate::nft::Table;
 use crate::{NetworkError, names};
 
 type Mac = [u8; 6];
@@ -64,6 +66,9 @@ pub(crate) async fn set(settings: &PeersSettings) -> Result<(), NetworkError> {
     }
     // Answers go first and come last: who is answered can be reached.
     peers.take(&wanted).await?;
+    if let Some(guard) = peers.guard(tunnel, &wanted) {
+        guard.replace(None).await?;
+    }
     symphony_crash::point("network.peers.taken");
     peers.give(&wanted).await
 }
@@ -75,13 +80,24 @@ pub(crate) async fn stand(settings: &PeersSettings) -> Result<bool, NetworkError
         return Ok(false);
     }
     let peers = Peers::read(&links, &settings.link, &settings.bridge).await?;
-    Ok(peers.tunnel.is_some() && peers.found == wanted)
+    let is_guarded = match peers.guard(&settings.link, &wanted) {
+        Some(guard) => guard.stands(None).await?,
+        None => false,
+    };
+    Ok(is_guarded && peers.found == wanted)
+}
+
+/// The table of a tunnel's link.
+pub(crate) fn guard_table(link: &str) -> String {
+    format!("sy_tunnel_{}", names::short(link))
 }
 
 /// What the kernel has of one tunnel.
 pub(crate) struct Peers<'a> {
     links: &'a Links,
     tunnel: Option<u32>,
+    /// The tunnel's number and UDP port.
+    number: Option<(u32, u16)>,
     bridge: u32,
     found: Tables,
 }
@@ -94,6 +110,7 @@ impl<'a> Peers<'a> {
         let mut peers = Self {
             links,
             tunnel: link.as_ref().map(|link| link.index),
+            number: link.as_ref().and_then(|link| Some((link.vni()?, link.vxlan_port()?))),
             bridge,
             found: Tables::default(),
         };
@@ -123,6 +140,21 @@ impl<'a> Peers<'a> {
             .execute();
         let of_link = all.try_filter(|message| std::future::ready(message.header.ifindex == index));
         of_link.try_collect().await.map_err(refused("show where peers are"))
+    }
+
+    /// Drops the network's packets of whoever is not the node of a peer. The number is the third word of what UDP carries.
+    fn guard(&self, link: &str, wanted: &Tables) -> Option<Table> {
+        let (vni, port) = self.number?;
+        let nodes: BTreeSet<&Ipv4Addr> = wanted.remotes.iter().map(|(_, remote)| remote.ip()).collect();
+        let nodes: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
+        let others = match nodes.as_slice() {
+            [] => String::new(),
+            nodes => format!("ip saddr != {{ {} }} ", nodes.join(", ")),
+        };
+        let body = format!(
+            "chain in {{ type filter hook input priority -10; policy accept;\nudp dport {port} @th,96,24 {vni} {others}drop\n}}\n"
+        );
+        Some(Table::new("ip", guard_table(link), body))
     }
 
     async fn take(&self, wanted: &Tables) -> Result<(), NetworkError> {

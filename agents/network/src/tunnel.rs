@@ -11,8 +11,8 @@ use rtnetlink::{LinkBridgePort, LinkVxlan};
 use symphony_core::plan::network::TunnelSettings;
 
 use crate::links::{Link, Links};
-use crate::peers::Peers;
-use crate::{NetworkError, gateway, names};
+use crate::peers::{self, Peers};
+use crate::{NetworkError, gateway, names, nft};
 
 /// What the kernel was told and has to confirm.
 struct Wanted<'a> {
@@ -117,8 +117,9 @@ pub(crate) async fn remove(name: &str, bridge: &str) -> Result<(), NetworkError>
         Peers::read(&links, name, bridge).await?.forget_answers().await?;
     }
     symphony_crash::point("network.tunnel.forgotten");
-    match links.find(name).await? {
-        Some(link) if !link.vxlan.is_empty() => links.remove(name).await,
-        _ => Ok(()),
+    if links.find(name).await?.is_some_and(|link| !link.vxlan.is_empty()) {
+        links.remove(name).await?;
     }
+    symphony_crash::point("network.tunnel.unlinked");
+    nft::remove(None, "ip", &peers::guard_table(name)).await
 }

@@ -283,6 +283,79 @@ fn a_tunnel_speaks_for_its_peers_only() {
 }
 
 #[test]
+fn packets_of_who_is_no_node_of_the_network_are_dropped() {
+    node(
+        "across::packets_of_who_is_no_node_of_the_network_are_dropped",
+        async || {
+            let pair = Pair::new();
+            let nets = Pair::net(1, &[2], &[3]);
+            pair.build(&nets);
+            let two = Machine::with_address(&nets[0], 2);
+            let three = Machine::with_address(&nets[1], 3);
+            let heard = three.udp(900);
+            heard.set_read_timeout(Some(SHORT)).unwrap();
+            assert!(two.reaches("10.0.0.3"));
+            // All that a stranger on the wire has to know is known to it: numbers, MACs and addresses.
+            sh("ip -n na addr add 10.9.0.7/24 dev wire");
+            let inner = frame(
+                &nets[0].mac(2),
+                &nets[1].mac(3),
+                [10, 0, 0, 2],
+                [10, 0, 0, 3],
+                900,
+                b"lie",
+            );
+            let mut packet = vec![8, 0, 0, 0, 0, 0, 71, 0];
+            packet.extend(inner);
+            let wire = Machine { space: "na".to_owned() };
+            let send = |from: &str| {
+                let socket = wire.within(|| std::net::UdpSocket::bind((from, 0)).unwrap());
+                socket.send_to(&packet, "10.9.0.2:4789").unwrap();
+            };
+            let mut buffer = [0; 16];
+            send("10.9.0.7");
+            assert!(heard.recv(&mut buffer).is_err());
+            // From the peer's node the very same is heard.
+            heard.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            send("10.9.0.1");
+            assert_eq!(heard.recv(&mut buffer).unwrap(), 3);
+            // It is the table that did it.
+            sh("ip netns exec nb nft flush ruleset");
+            send("10.9.0.7");
+            assert_eq!(heard.recv(&mut buffer).unwrap(), 3);
+        },
+    );
+}
+
+/// A UDP packet in an Ethernet frame.
+fn frame(from: &str, to: &str, source: [u8; 4], destination: [u8; 4], port: u16, payload: &[u8]) -> Vec<u8> {
+    let mac = |mac: &str| {
+        mac.split(':')
+            .map(|part| u8::from_str_radix(part, 16).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let length = |head: usize| u16::try_from(head + payload.len()).unwrap().to_be_bytes();
+    let mut ip = vec![0x45, 0];
+    ip.extend(length(28));
+    ip.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    ip.extend(source);
+    ip.extend(destination);
+    let sum: u32 = ip
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+    // Without a checksum of its own, as UDP may be.
+    let mut udp = 901_u16.to_be_bytes().to_vec();
+    udp.extend(port.to_be_bytes());
+    udp.extend(length(8));
+    udp.extend([0, 0]);
+    [mac(to), mac(from), vec![8, 0], ip, udp, payload.to_vec()].concat()
+}
+
+#[test]
 fn rules_of_a_port_hold_for_peers_too() {
     node("across::rules_of_a_port_hold_for_peers_too", async || {
         let pair = Pair::new();
@@ -435,6 +508,7 @@ fn what_the_kernel_lost_of_a_tunnel_is_not_believed() {
             "bridge fdb add 52:54:00:00:00:99 dev vx1 master static".to_owned(),
             "ip neigh del 10.0.0.3 dev br1".to_owned(),
             format!("ip neigh replace 10.0.0.4 lladdr {mac} dev br1 nud permanent"),
+            "nft delete table ip $(nft list tables ip | grep -o 'sy_tunnel_[0-9a-f]*')".to_owned(),
             "ip link del br1".to_owned(),
         ];
         for line in lost {
