@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 
 use symphony_cli::Failure;
 
-/// Random bytes in a secret.
-const SECRET_BYTES: usize = 32;
-
 /// A manager's folder, locked for this process.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -73,29 +70,6 @@ impl Folder {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
-
-    /// The secret in this file; made at the first call, and the same ever after.
-    ///
-    /// # Errors
-    /// When it can't be read or made.
-    pub(crate) fn secret(&self, name: &str) -> Result<String, Failure> {
-        let path = self.join(name);
-        let failed =
-            |error: std::io::Error| Failure::caused(format!("could not read or make {}", path.display()), &error);
-        match std::fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let mut random = [0; SECRET_BYTES];
-        File::open("/dev/urandom")
-            .and_then(|mut source| source.read_exact(&mut random))
-            .map_err(failed)?;
-        let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        write_private(&path, &format!("{secret}\n")).map_err(failed)?;
-        Ok(secret)
-    }
 }
 
 /// Makes a folder that only its owner may enter, and its parents.
@@ -140,16 +114,5 @@ mod tests {
         assert!(second.hint.is_some());
         drop(first);
         assert!(Folder::open(&path).is_ok());
-    }
-
-    #[test]
-    fn secrets_are_made_once_and_private() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = Folder::open(home.path()).unwrap();
-        let secret = folder.secret("api.token").unwrap();
-        assert_eq!(secret.len(), 2 * SECRET_BYTES);
-        assert_eq!(folder.secret("api.token").unwrap(), secret);
-        assert_ne!(folder.secret("agent.token").unwrap(), secret);
-        assert_eq!(mode(&folder.join("api.token")), 0o600);
     }
 }

@@ -119,6 +119,8 @@ fn net(id: NetworkId, port: &Port) -> network::Intent {
         namespace: links::namespace(&node, id),
         subnet: "10.7.0.0/24".to_owned(),
         gateway: "10.7.0.1".to_owned(),
+        gateway_mac: "02:00:00:00:00:01".to_owned(),
+        mtu: 1450,
         nat: false,
         ports: vec![network::Port {
             id: port.id.clone(),
@@ -129,6 +131,8 @@ fn net(id: NetworkId, port: &Port) -> network::Intent {
             allow: Vec::new(),
             rate_bits: 0,
         }],
+        tunnel: None,
+        peers: Vec::new(),
     }
 }
 
@@ -139,6 +143,7 @@ pub(crate) fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
         network::Step::MakeBridge(BridgeSettings {
             object: object(),
             bridge: intent.bridge.clone(),
+            mtu: 1450,
         }),
         network::Step::SetFilter(FilterSettings {
             object: object(),
@@ -150,6 +155,8 @@ pub(crate) fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
                 address: port.address.clone(),
                 allow: Vec::new(),
             }],
+            tunnel: None,
+            peers: Vec::new(),
         }),
         network::Step::MakeGateway(GatewaySettings {
             object: object(),
@@ -157,6 +164,8 @@ pub(crate) fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
             namespace: intent.namespace.clone(),
             address: intent.gateway.clone(),
             prefix: 24,
+            mac: "02:00:00:00:00:01".to_owned(),
+            mtu: 1450,
         }),
         network::Step::ServeDhcp(DhcpSettings {
             object: object(),
@@ -165,6 +174,8 @@ pub(crate) fn network_steps(intent: &network::Intent) -> Vec<network::Step> {
             gateway: intent.gateway.clone(),
             domain: intent.name.clone(),
             forward: false,
+            mtu: 1450,
+            names: Vec::new(),
             hosts: vec![DhcpHost {
                 mac: port.mac.clone(),
                 address: port.address.clone(),

@@ -156,6 +156,8 @@ impl Session {
             epoch: self.epoch,
             object: object.to_owned(),
             generation: Generation(generation),
+            tenure: symphony_core::counter::Tenure::default(),
+            admission: symphony_core::counter::Admission::default(),
             work,
         }
     }
