@@ -41,6 +41,8 @@ fn needs_loops(method: &Method, route: &str, query: Option<&str>) -> bool {
     let is_dry = || query.is_some_and(|query| query.split('&').any(|part| part == "dry_run=true"));
     route.ends_with(EXPLAINED)
         || (writes && (route.starts_with("/v1/plugins") || route.starts_with("/v1/slots")))
+        // Fences and drains; a patch is a transaction like others.
+        || (*method == Method::POST && route.starts_with("/v1/nodes/{node}/"))
         || (writes && is_dry())
 }
 
@@ -168,6 +170,8 @@ mod tests {
             Some("a=b&dry_run=true")
         ));
         assert!(!needs("POST", "/v1/projects/{project}/machines", Some("dry_run=false")));
+        assert!(needs("POST", "/v1/nodes/{node}/fence", None));
+        assert!(!needs("PATCH", "/v1/nodes/{node}", None));
         assert!(!needs("GET", "/v1/plugins", None));
         assert!(!needs("GET", "/v1/watch", None));
         assert!(!needs("DELETE", "/v1/projects/{project}/volumes/{volume}", None));
