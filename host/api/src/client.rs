@@ -1,12 +1,17 @@
 //! The typed client: one method per verb.
 //!
 //! Reads are tried again when nothing was answered or the manager says "not now"; a create carries an idempotency key,
-//! so it can be tried again too. Every other write is sent once: what became of it is found by reading.
+//! so it can be tried again too. Every other write is sent once: what became of it is found by reading. Of several
+//! managers the next one is asked when one can't be reached: nothing was sent then, so that is done for every request.
 
 mod console;
+mod download;
 mod error;
+mod managers;
 mod request;
 mod upload;
+#[cfg(test)]
+mod tests;
 mod verbs;
 mod watch;
 
@@ -17,17 +22,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use console::{Console, ConsoleEnd, ConsoleInput, ConsoleOutput, Said};
+pub use download::Download;
 pub use error::ClientError;
 pub use request::ListQuery;
 pub use upload::Upload;
 pub use watch::{Watch, WatchQuery};
+
+use managers::{Managers, Notice, Patience};
 
 use symphony_core::token::TokenText;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one of several addresses may take to be reached, before the next is tried.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
 /// How long an idle connection is kept: less than servers do, so that none is used that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take that is neither an upload nor a watch.
@@ -36,7 +44,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the manager is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `http://HOST:PORT` or `https://HOST:PORT`; several with commas: the first of them that can be reached is taken.
+    /// `http://HOST:PORT` or `https://HOST:PORT`; several with commas: the next of them is asked when one can't be reached.
     Http(String),
     /// Its control socket.
     Socket(PathBuf),
@@ -46,7 +54,9 @@ pub enum Endpoint {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: Arc<str>,
+    managers: Arc<Managers>,
+    patience: Patience,
+    notice: Option<Notice>,
     token: Option<Arc<str>>,
     project: Arc<str>,
 }
@@ -54,7 +64,7 @@ pub struct Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("base", &self.base)
+            .field("address", &self.address())
             .field("project", &self.project)
             .finish_non_exhaustive()
     }
@@ -69,48 +79,61 @@ impl Client {
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(symphony_pki::trusting_nobody())
             .user_agent(concat!("symphony/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        let (builder, base) = match endpoint {
+        let (mut builder, managers, patience) = match endpoint {
             Endpoint::Http(addresses) => {
-                let address = &reachable(addresses)?;
-                let url = parse_address(address)?;
-                let builder = match (url.scheme(), pinned(token)) {
-                    ("https", Some(authority)) => {
+                let managers = Managers::parse(addresses)?;
+                let builder = match (managers.first_over_tls(), pinned(token)) {
+                    (Some(_), Some(authority)) => {
                         let mut config = symphony_pki::pinned_client_config(&authority);
                         // Consoles are upgraded connections, which HTTP/2 does not have.
                         config.alpn_protocols = vec![b"http/1.1".to_vec()];
                         builder.tls_backend_preconfigured(config)
                     }
-                    ("https", None) => return Err(ClientError::Unpinned(address.clone())),
-                    _ => builder,
+                    (Some(address), None) => return Err(ClientError::Unpinned(address.to_owned())),
+                    (None, _) => builder,
                 };
                 // A proxy means another machine by this address than the caller does, and would see the token.
-                let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
-                (builder, address.trim_end_matches('/').to_owned())
+                let builder = if managers.any(is_loopback) { builder.no_proxy() } else { builder };
+                (builder, managers, Patience::default())
             }
             // The host is not looked at: the socket is where everything goes.
             Endpoint::Socket(path) => {
                 own_socket(path)?;
-                (builder.unix_socket(path.as_path()), "http://localhost".to_owned())
+                let builder = builder.unix_socket(path.as_path());
+                // Who asks at a socket asks that one manager how it is: no other will be ready in its place.
+                (builder, Managers::parse("http://localhost")?, Patience::SHORT)
             }
         };
+        let several = managers.len() > 1;
+        builder = builder.connect_timeout(if several { CONNECT_TIMEOUT_OF_SEVERAL } else { CONNECT_TIMEOUT });
         let http = builder
             .build()
             .map_err(|source| ClientError::transport("the client can't be set up", source))?;
         Ok(Self {
             http,
-            base: base.into(),
+            managers: Arc::new(managers),
+            patience,
+            notice: None,
             token: token.map(Into::into),
             project: project.into(),
         })
     }
 
-    /// Where the manager is, as a URL.
+    /// Tells `notice` in a sentence when a request takes long because no manager can do it now.
+    #[must_use]
+    pub fn with_notice(self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            notice: Some(Arc::new(notice)),
+            ..self
+        }
+    }
+
+    /// Where the manager is that is asked now, as a URL.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.base
+        self.managers.present().1
     }
 
     /// The project that it works in.
@@ -135,27 +158,6 @@ fn own_socket(path: &Path) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// The first of several addresses that takes connections; the first of all when none does, or when there is but one.
-fn reachable(addresses: &str) -> Result<String, ClientError> {
-    let all: Vec<&str> = addresses
-        .split(',')
-        .map(str::trim)
-        .filter(|address| !address.is_empty())
-        .collect();
-    let (Some(first), more) = (all.first(), all.len() > 1) else {
-        return Err(ClientError::Address(addresses.to_owned()));
-    };
-    for address in all.iter().filter(|_| more) {
-        let url = parse_address(address)?;
-        let sockets = url.socket_addrs(|| None).unwrap_or_default();
-        let takes = |socket: &std::net::SocketAddr| std::net::TcpStream::connect_timeout(socket, PROBE_TIMEOUT).is_ok();
-        if sockets.iter().any(takes) {
-            return Ok((*address).to_owned());
-        }
-    }
-    Ok((*first).to_owned())
-}
-
 /// The digest of the authority that a token names: who answers must have a certificate of it.
 fn pinned(token: Option<&str>) -> Option<String> {
     let token: TokenText = token?.parse().ok()?;
@@ -176,64 +178,4 @@ fn parse_address(address: &str) -> Result<reqwest::Url, ClientError> {
         return Err(wrong());
     }
     Ok(url)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_checked_before_anything_is_sent() {
-        for wrong in [
-            "",
-            "localhost:1",
-            "ftp://x",
-            "http://",
-            "http://x/path",
-            "http://u@x",
-            "https://x",
-        ] {
-            assert!(
-                Client::new(&Endpoint::Http(wrong.into()), None, "p").is_err(),
-                "{wrong}"
-            );
-        }
-        let client = Client::new(&Endpoint::Http("http://127.0.0.1:1/".into()), Some("secret"), "p").unwrap();
-        assert_eq!(client.address(), "http://127.0.0.1:1");
-        assert!(!format!("{client:?}").contains("secret"));
-    }
-
-    #[test]
-    fn loopback_is_known_by_its_address() {
-        for (address, own) in [
-            ("http://127.0.0.1:1", true),
-            ("http://127.9.9.9", true),
-            ("http://[::1]:1", true),
-            ("http://localhost:1", true),
-            ("http://localhost.example:1", false),
-            ("http://10.0.0.1:1", false),
-            ("http://[2001:db8::1]:1", false),
-        ] {
-            assert_eq!(is_loopback(&parse_address(address).unwrap()), own, "{address}");
-        }
-    }
-
-    #[test]
-    fn only_an_own_socket_is_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let client = |path: &Path| Client::new(&Endpoint::Socket(path.to_owned()), None, "p");
-        let path = folder.path().join("s");
-        assert!(matches!(client(&path), Err(ClientError::Socket { .. })));
-        std::fs::write(folder.path().join("f"), "").unwrap();
-        assert!(matches!(
-            client(&folder.path().join("f")),
-            Err(ClientError::NoSocket(_))
-        ));
-        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(client(&path).is_ok());
-        // Only root can give a file away.
-        if std::os::unix::fs::chown(&path, Some(65534), None).is_ok() {
-            assert!(matches!(client(&path), Err(ClientError::ForeignSocket(_))));
-        }
-    }
 }

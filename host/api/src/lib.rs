@@ -8,10 +8,12 @@
 //! - [`problem`]: the one form of every error, with its closed list of codes.
 //! - [`convert`]: from the records of the core to the objects on the wire.
 //! - [`client`]: every verb, uploads that stream, watches that resume.
+//! - [`backup`]: the form of a backup of all that managers keep.
 //! - [`config`]: the client's file of addresses and tokens.
 
 #![warn(missing_docs)]
 
+pub mod backup;
 pub mod client;
 pub mod config;
 pub mod convert;

@@ -80,17 +80,15 @@ impl Client {
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, &key);
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, request.send()).await;
-        let answer = answer.map_err(|_| ClientError::ConsoleLost(None))?;
-        let answer = answer
-            .map_err(|source| ClientError::transport(format!("the manager at {} did not answer", self.base), source))?;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.reach(request)).await;
+        let answer = answer.map_err(|_| ClientError::ConsoleLost(None))??;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.refusal(answer).await);
         }
         let accept = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT);
         if accept.is_none_or(|accept| accept.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes()) {
             return Err(ClientError::Strange {
-                what: self.base.to_string(),
+                what: self.address().to_owned(),
                 status: answer.status().as_u16(),
             });
         }

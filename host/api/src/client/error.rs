@@ -53,6 +53,9 @@ pub enum ClientError {
     /// The control socket is neither root's nor the caller's own.
     #[error("the control socket {} belongs to another user, and is not used for that reason", .0.display())]
     ForeignSocket(PathBuf),
+    /// An answer of many pieces stopped coming.
+    #[error("nothing more came for {}s", .0.as_secs())]
+    Silent(std::time::Duration),
     /// A watch said nothing for too long, or ended, again and again.
     #[error("the watch was lost and could not be resumed")]
     WatchLost,
@@ -103,11 +106,25 @@ impl ClientError {
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Transport { source, .. } => !source.is_builder(),
-            Self::Problem(problem) => matches!(
-                problem.code,
-                Code::StoreUnavailable | Code::TooManyRequests | Code::NotReady
-            ),
+            Self::Problem(problem) => problem.code == Code::TooManyRequests || self.is_between_leaders(),
             _ => false,
+        }
+    }
+
+    /// Whether it is what managers say until the next of them leads, or their store is there again.
+    pub(super) fn is_between_leaders(&self) -> bool {
+        let code = self.code();
+        code.is_some_and(|code| matches!(code, Code::NoLeader | Code::StoreUnavailable | Code::NotReady))
+    }
+
+    /// Why a request takes long, for a person.
+    pub(super) fn in_passing(&self) -> &'static str {
+        match self.code() {
+            Some(Code::NoLeader) => "no manager leads now; trying again",
+            Some(Code::StoreUnavailable) => "the managers' store does not answer now; trying again",
+            Some(Code::NotReady) => "the manager is not ready yet; trying again",
+            Some(_) => "the manager has too much to do now; trying again",
+            None => "no manager answers now; trying again",
         }
     }
 }

@@ -5,16 +5,18 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::{Client, ClientError, REQUEST_TIMEOUT};
 use crate::problem::Problem;
 
-/// How often a request that may be repeated is sent, and the pauses between.
-const PAUSES: [Duration; 3] = [
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-    Duration::from_millis(900),
-];
+/// The first pause before a request is repeated; each one after it is twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long one of several managers may take to answer a request that may be repeated: one that was frozen takes
+/// connections, and never answers.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest answer that is read into memory, in bytes: a page of 500 objects is far below it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -35,8 +37,8 @@ pub struct ListQuery {
 impl Client {
     /// `{base}/v1/{segments}`, each segment encoded: a name from a person never changes the path's shape.
     pub(super) fn url(&self, segments: &[&str]) -> Result<reqwest::Url, ClientError> {
-        let wrong = || ClientError::Address(self.base.to_string());
-        let mut url = reqwest::Url::parse(&self.base).map_err(|_| wrong())?;
+        let wrong = || ClientError::Address(self.address().to_owned());
+        let mut url = reqwest::Url::parse(self.address()).map_err(|_| wrong())?;
         url.path_segments_mut().map_err(|()| wrong())?.clear().extend(segments);
         Ok(url)
     }
@@ -49,11 +51,10 @@ impl Client {
         }
     }
 
+    /// Sends a request to the manager that is asked now; to the next one when that one can't be reached, each at most
+    /// once. Nothing was sent to one that can't be reached, so that does no harm to any request.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request
-            .send()
-            .await
-            .map_err(|source| ClientError::transport(format!("the manager at {} did not answer", self.base), source))?;
+        let response = self.reach(request).await?;
         if response.status().is_success() {
             Ok(response)
         } else {
@@ -61,10 +62,46 @@ impl Client {
         }
     }
 
+    /// As [`Client::send`], whatever the answer is.
+    pub(super) async fn reach(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let unsendable = |source| ClientError::transport("the request can't be made", source);
+        let mut request = request.build().map_err(unsendable)?;
+        let mut others = self.managers.len() - 1;
+        loop {
+            let (number, url) = self.managers.at_present(request.url());
+            *request.url_mut() = url;
+            let copy = request.try_clone();
+            let error = match self.http.execute(request).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let what = format!("the manager at {} did not answer", self.address());
+            let error = ClientError::transport(what, error);
+            if self.managers.len() > 1 {
+                self.managers.leave(number);
+            }
+            match copy {
+                Some(copy) if others > 0 && error.is_unreachable() => request = copy,
+                _ => return Err(error),
+            }
+            others -= 1;
+        }
+    }
+
+    /// Finds a manager that can be reached, before something is sent that can be sent but once.
+    pub(super) async fn find_manager(&self) -> Result<(), ClientError> {
+        if self.managers.len() > 1 {
+            let url = self.url(&["healthz"])?;
+            self.patiently(|| self.reach(self.request(Method::GET, url.clone()).timeout(ATTEMPT_TIMEOUT)))
+                .await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn refusal(&self, response: Response) -> ClientError {
         let status = response.status().as_u16();
         let strange = || ClientError::Strange {
-            what: self.base.to_string(),
+            what: self.address().to_owned(),
             status,
         };
         match read(response).await {
@@ -75,7 +112,15 @@ impl Client {
     }
 
     pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
-        let response = self.send(request.timeout(REQUEST_TIMEOUT)).await?;
+        self.json_within(request, REQUEST_TIMEOUT).await
+    }
+
+    async fn json_within<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        limit: Duration,
+    ) -> Result<T, ClientError> {
+        let response = self.send(request.timeout(limit)).await?;
         let bytes = read(response).await?;
         serde_json::from_slice(&bytes).map_err(ClientError::Decode)
     }
@@ -85,13 +130,48 @@ impl Client {
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<T, ClientError> {
-        for pause in PAUSES {
-            match self.json(request()).await {
-                Err(error) if error.is_passing() => tokio::time::sleep(pause).await,
+        let limit = if self.managers.len() > 1 { ATTEMPT_TIMEOUT } else { REQUEST_TIMEOUT };
+        self.patiently(|| self.json_within(request(), limit)).await
+    }
+
+    /// Tries again what fails in passing, at the next manager where there are several, as long as its patience lasts.
+    pub(super) async fn patiently<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, ClientError> {
+        let begun = Instant::now();
+        let mut pause = PAUSE;
+        let mut notice = self.notice.as_ref();
+        loop {
+            let error = match attempt().await {
+                Err(error) if error.is_passing() => error,
                 other => return other,
+            };
+            if begun.elapsed() + pause > self.patience_with(&error) {
+                return Err(error);
             }
+            if error.is_between_leaders() {
+                // Another may have reached the store, or the new leader, already.
+                self.managers.leave(self.managers.present().0);
+            }
+            if begun.elapsed() >= self.patience.notice
+                && let Some(notice) = notice.take()
+            {
+                notice(error.in_passing());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(PAUSE_MAX);
         }
-        self.json(request()).await
+    }
+
+    /// How long what fails so is tried again.
+    pub(super) fn patience_with(&self, error: &ClientError) -> Duration {
+        let is_lost = matches!(error, ClientError::Transport { .. });
+        if error.is_between_leaders() || (is_lost && self.managers.len() > 1) {
+            self.patience.long
+        } else {
+            self.patience.short
+        }
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, ClientError> {

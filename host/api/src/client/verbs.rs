@@ -1,5 +1,6 @@
 //! The verbs.
 
+mod backup;
 mod machines;
 mod networks;
 mod projects;
@@ -159,6 +160,8 @@ impl Client {
             Some(length) => request.header(CONTENT_LENGTH, length),
             None => request,
         };
+        // A body that is read while it is sent can't be sent again, to nobody.
+        self.find_manager().await?;
         let response = self.send(request.body(upload.body)).await?;
         let lost = |source| ClientError::transport("the answer broke off", source);
         serde_json::from_slice(&response.bytes().await.map_err(lost)?).map_err(ClientError::Decode)

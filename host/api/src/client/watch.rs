@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use reqwest::{Method, Response};
+use tokio::time::Instant;
 
 use super::{Client, ClientError};
 use crate::WATCH_HEARTBEAT_SECONDS;
 use crate::v1::{Action, Kind, Object, WatchEvent};
 
-/// How often a lost watch is resumed before it counts as lost for good.
-const RESUMES_MAX: u32 = 5;
+/// The first pause before a lost watch is resumed; each one after it is twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Longest event, in bytes; a longer one ends the watch.
 const EVENT_BYTES_MAX: usize = 4 << 20;
 /// After this long without even a heartbeat the connection counts as lost.
@@ -30,7 +33,8 @@ pub struct Watch {
     kinds: String,
     seen: Option<u64>,
     open: Option<Open>,
-    lost: u32,
+    /// Since when nothing was heard, and the next pause.
+    lost: Option<(Instant, Duration)>,
 }
 
 struct Open {
@@ -55,9 +59,9 @@ impl Client {
             kinds,
             seen: query.from,
             open: None,
-            lost: 0,
+            lost: None,
         };
-        watch.open = Some(watch.connect().await?);
+        watch.open = Some(self.patiently(|| watch.connect()).await?);
         Ok(watch)
     }
 }
@@ -69,7 +73,7 @@ impl Watch {
         self.seen
     }
 
-    /// The next event. After a lost connection the watch goes on where it was; when the state at the start was not told
+    /// The next event. After a lost connection the watch goes on where it was, at another manager when there are several; when the state at the start was not told
     /// to its end, it is told again. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -78,7 +82,7 @@ impl Watch {
         loop {
             if let Some(event) = self.open.as_mut().and_then(|open| open.parser.next_event()) {
                 let event = read_event(&event)?;
-                self.lost = 0;
+                self.lost = None;
                 self.seen = event.revision.or(self.seen);
                 return Ok(event);
             }
@@ -88,20 +92,29 @@ impl Watch {
             };
             match tokio::time::timeout(SILENCE_MAX, open.response.chunk()).await {
                 Ok(Ok(Some(chunk))) => open.parser.feed(&chunk)?,
-                Ok(Ok(None) | Err(_)) | Err(_) => self.open = None,
+                Ok(Ok(None) | Err(_)) | Err(_) => {
+                    self.open = None;
+                    // It may be frozen: then it still takes connections.
+                    self.client.managers.leave(self.client.managers.present().0);
+                }
             }
         }
     }
 
     async fn resume(&mut self) -> Result<(), ClientError> {
-        if self.lost >= RESUMES_MAX {
+        let (since, pause) = self.lost.unwrap_or((Instant::now(), PAUSE));
+        self.lost = Some((since, (2 * pause).min(PAUSE_MAX)));
+        let is_over = since.elapsed() + pause > self.client.patience.long;
+        if is_over {
             return Err(ClientError::WatchLost);
         }
-        self.lost += 1;
-        tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(self.lost)).await;
+        tokio::time::sleep(pause).await;
         match self.connect().await {
             Ok(open) => self.open = Some(open),
-            Err(error) if error.is_passing() && self.lost < RESUMES_MAX => {}
+            Err(error) if error.is_between_leaders() => {
+                self.client.managers.leave(self.client.managers.present().0);
+            }
+            Err(error) if error.is_passing() => {}
             Err(error) => return Err(error),
         }
         Ok(())
