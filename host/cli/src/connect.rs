@@ -6,6 +6,7 @@ use symphony_api::{Client, ClientConfig, Context, DEFAULT_PROJECT, Endpoint};
 
 use crate::failure::Failure;
 use crate::globals::Globals;
+use crate::output::Output;
 use crate::refusal::failure;
 use crate::socket;
 
@@ -22,14 +23,15 @@ pub(crate) struct Found {
 pub(crate) fn over_the_api(globals: &Globals) -> Result<Client, Failure> {
     if globals.socket.is_some() {
         return Err(Failure::usage(
-            "control sockets serve `symphony manager`, `token`, `project`, `audit` and `block|image|compute|network init` alone",
+            "control sockets serve `symphony manager`, `token`, `project`, `audit`, `backup` and `block|image|compute|network init` alone",
         )
         .hint("leave --socket away: this verb goes over the API (--address, or a context file)"));
     }
     let Found { context, .. } = find(globals, &ConfigFile::of_the_environment()?)?;
     let endpoint = Endpoint::Http(context.address);
-    Client::new(&endpoint, context.token.as_deref(), &context.project)
-        .map_err(|error| failure("use the manager's address", error))
+    let client = Client::new(&endpoint, context.token.as_deref(), &context.project)
+        .map_err(|error| failure("use the manager's address", error))?;
+    Ok(telling(client, globals))
 }
 
 /// The client for the control socket when one is given, else for the API.
@@ -39,8 +41,18 @@ pub(crate) fn over_either(globals: &Globals) -> Result<Client, Failure> {
     };
     socket::check(path)?;
     let project = globals.project.as_ref().map_or(DEFAULT_PROJECT, |name| name.as_str());
-    Client::new(&Endpoint::Socket(path.clone()), None, project)
-        .map_err(|error| failure("use the control socket", error))
+    let client = Client::new(&Endpoint::Socket(path.clone()), None, project)
+        .map_err(|error| failure("use the control socket", error))?;
+    Ok(telling(client, globals))
+}
+
+/// The same client; it says on stderr when a request takes long.
+fn telling(client: Client, globals: &Globals) -> Client {
+    let output = Output {
+        format: globals.output,
+        quiet: globals.quiet,
+    };
+    client.with_notice(move |notice| output.remark(notice))
 }
 
 /// The context file, read or missing.

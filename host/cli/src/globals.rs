@@ -59,7 +59,7 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub project: Option<Name>,
-    /// A manager's control socket, for `manager`, `token`, `project` and `audit`, or an agent's, for
+    /// A manager's control socket, for `manager`, `token`, `project`, `audit` and `backup`, or an agent's, for
     /// `block|image|compute|network init`
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,

@@ -37,6 +37,7 @@ pub use globals::Globals;
 pub use output::Format;
 pub use target::Target;
 pub use verbs::audit::AuditArgs;
+pub use verbs::backup::BackupArgs;
 pub use verbs::config::ConfigVerb;
 pub use verbs::events::EventsArgs;
 pub use verbs::explain::ExplainVerb;
@@ -96,6 +97,8 @@ pub enum Verb {
     Token(TokenVerb),
     /// Who wrote, and who was refused
     Audit(AuditArgs),
+    /// Write all that the managers keep into a file, for `restore`; secrets are in it
+    Backup(BackupArgs),
     /// Which manager this client talks to
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -124,13 +127,14 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
         other => other,
     };
     let client = match verb {
-        Verb::Project(_) | Verb::Token(_) | Verb::Audit(_) => connect::over_either(globals)?,
+        Verb::Project(_) | Verb::Token(_) | Verb::Audit(_) | Verb::Backup(_) => connect::over_either(globals)?,
         _ => connect::over_the_api(globals)?,
     };
     match verb {
         Verb::Project(verb) => verbs::project::run(&client, output, verb).await,
         Verb::Token(verb) => verbs::token::run(&client, output, globals, verb).await,
         Verb::Audit(args) => verbs::audit::run(&client, output, &args).await,
+        Verb::Backup(args) => verbs::backup::run(&client, output, &args).await,
         Verb::Image(verb) => verbs::image::run(&client, output, verb).await,
         Verb::Volume(verb) => verbs::volume::run(&client, output, verb).await,
         Verb::Machine(verb) => verbs::machine::run(&client, output, verb).await,

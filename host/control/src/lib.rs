@@ -39,7 +39,9 @@ mod view;
 mod write;
 
 pub use control::{Control, ControlConfig, ControlError, StartError};
-pub use election::{Election, ElectionError, LEASE_TTL, Leader, Leadership, Lease, Sole};
+pub use election::{
+    EPOCHS_PASSED_OVER, Election, ElectionError, LEASE_TTL, Leader, Leadership, Lease, Sole, restored_epoch,
+};
 pub use explain::{AsOf, Chosen, Explanation, MachinePreview, Preview};
 pub use office::{Office, Standing};
 pub use preview::PlannedStep;

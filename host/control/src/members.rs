@@ -65,6 +65,11 @@ pub enum MemberError {
     /// Nobody has made the cluster yet.
     #[error("there is no cluster in this store yet; the first `symphony manager init` makes it")]
     NoCluster,
+    /// A backup is being written into the store, or was in part.
+    #[error(
+        "a backup is being restored into this store, or its restore broke off; run `symphony restore` again to its end"
+    )]
+    Restoring,
     /// The name is another member's.
     #[error("{0} is a member already, with another key")]
     Taken(String),

@@ -12,7 +12,7 @@
 //! v1/export/VOLUME-ID
 //! v1/cluster                    v1/leader              v1/epoch
 //! v1/authority                  v1/manager/NAME        v1/manager-alive/NAME     v1/enrolment/manager|node/NAME
-//! v1/revoked/SERIAL
+//! v1/revoked/SERIAL             v1/restore
 //! v1/token/ID                   v1/project/NAME        v1/quota/PROJECT
 //! parts/plugin/DIGEST/NUMBER    the bytes of components; no records, and outside of what managers hold in memory
 //! ```
@@ -52,6 +52,12 @@ pub const IDEMPOTENCY: &str = "v1/idempotency/";
 pub const TOKENS: &str = "v1/token/";
 /// All projects that are on record.
 pub const PROJECTS: &str = "v1/project/";
+/// What every key of symphony starts with, in order.
+pub const ROOTS: [&str; 2] = ["parts/", "v1/"];
+/// There while a backup is being written into the store: no manager runs on it until it is gone.
+pub const RESTORE: &str = "v1/restore";
+/// All enrolments of managers.
+pub const MANAGER_ENROLMENTS: &str = "v1/enrolment/manager/";
 /// The cluster's own record.
 pub const CLUSTER: &str = "v1/cluster";
 /// The leader's record; its epoch fences every write of the loops.

@@ -53,6 +53,7 @@ pub(crate) struct Seats {
     pub(crate) plugin_uploads: Arc<Semaphore>,
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) consoles: Arc<Semaphore>,
+    pub(crate) backups: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -70,6 +71,7 @@ impl Shared {
             plugin_uploads: Arc::new(Semaphore::new(limits.plugin_uploads)),
             sessions: Arc::new(Semaphore::new(limits.sessions)),
             consoles: Arc::new(Semaphore::new(limits.consoles)),
+            backups: Arc::new(Semaphore::new(limits.backups)),
         };
         let members = Members::new(Arc::clone(&store));
         let metrics = Metrics::new();

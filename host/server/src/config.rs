@@ -61,6 +61,8 @@ pub struct Limits {
     pub sessions: usize,
     /// Consoles and screens of machines that are open at a time; more are answered with `too_many_requests`.
     pub consoles: usize,
+    /// Backups that are taken at a time; more are answered with `too_many_requests`.
+    pub backups: usize,
     /// How long a connection may take for a request's head.
     pub head_timeout: Duration,
     /// How long a JSON body may take.
@@ -80,6 +82,7 @@ impl Default for Limits {
             plugin_uploads: 4,
             sessions: 10_000,
             consoles: 1024,
+            backups: 2,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             upload_silence: Duration::from_secs(60),

@@ -52,7 +52,7 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     }
     let status = response.status();
     app.metrics.answered(&method, &route, status.as_u16(), begun.elapsed());
-    if is_audited(&method, status, seen.as_ref()) {
+    if is_audited(&method, &route, status, seen.as_ref()) {
         app.audit.write(Line {
             time: clock::now(),
             request_id: id.clone(),
@@ -72,11 +72,14 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     response
 }
 
-/// Every write and every refusal, and who was at a console. An agent's session is no write.
-fn is_audited(method: &Method, status: StatusCode, seen: Option<&Seen>) -> bool {
+/// What is read there is all secrets of the cluster.
+const BACKUP: &str = "/v1/backup";
+
+/// Every write and every refusal, who was at a console, and who took a backup. An agent's session is no write.
+fn is_audited(method: &Method, route: &str, status: StatusCode, seen: Option<&Seen>) -> bool {
     let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     match seen.and_then(|seen| seen.right) {
-        _ if refused => true,
+        _ if refused || route == BACKUP => true,
         Some(Right::Agent) => false,
         Some(Right::Write) => true,
         _ => !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),

@@ -151,6 +151,8 @@ const TABLE: &[(Method, &str, Right)] = &[
     (Method::POST, "/v1/tokens", Right::Admin),
     (Method::DELETE, "/v1/tokens/{id}", Right::Admin),
     (Method::GET, "/v1/audit", Right::Admin),
+    // It has the key of the authority in it.
+    (Method::GET, "/v1/backup", Right::Admin),
 ];
 
 /// What an operation needs; none: there is no such operation. `HEAD` needs what `GET` does.

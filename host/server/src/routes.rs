@@ -1,6 +1,7 @@
 //! The routes, and the document that describes them. A route exists only with its description.
 
 mod audit;
+mod backup;
 mod console;
 pub(crate) mod enrol;
 mod events;
@@ -83,6 +84,7 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(backup::take))
         .routes(routes!(events::list))
         .routes(routes!(watch::watch))
         .routes(routes!(health::metrics))
@@ -154,7 +156,8 @@ pub(crate) fn control_socket(app: &App) -> Router {
         .routes(routes!(projects::show, projects::patch, projects::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
-        .routes(routes!(audit::list));
+        .routes(routes!(audit::list))
+        .routes(routes!(backup::take));
     let (router, _) = routes.split_for_parts();
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
     router

@@ -37,6 +37,19 @@ Start here:
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 no node takes it now.";
 
+const RESTORE_HELP: &str = "\
+Examples:
+  symphony restore cloud.backup --config-dir /var/lib/symphony
+  symphony restore cloud.backup --config-dir /var/lib/symphony --etcd http://10.0.0.1:2379,http://10.0.0.2:2379
+
+The file is that of `symphony backup`; it is looked at whole before anything is written. The store must be empty. When the
+restore is interrupted no manager starts on the store: run it again, and it begins anew.
+
+Managers become members again: with etcd by `symphony --socket DIR/control.sock manager init` (first remove DIR/identity and
+DIR/api.token of those that ran before), without etcd by themselves. Nodes come back by themselves, but for those that
+joined after the backup, or whose certificate is newer than it: those join again.
+What was made after the backup is unknown to the managers.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a small cloud on this server: a manager and a few agents, nothing to install
@@ -59,6 +72,9 @@ where it was. Machines and networks need root and a few programs; it says what i
     /// Run an agent: starts `symphony-agent`, which lies beside this program
     #[command(after_help = "Example:\n  symphony agent --config-dir /var/lib/symphony-agent")]
     Agent(AgentArgs),
+    /// Make a store of a backup, while no manager runs on it
+    #[command(after_help = RESTORE_HELP)]
+    Restore(RestoreArgs),
     /// Print the shell's completion of this command line
     #[command(
         after_help = "Examples:\n  source <(symphony completion bash)\n  symphony completion zsh > ~/.zfunc/_symphony\n  symphony completion fish > ~/.config/fish/completions/symphony.fish"
@@ -197,6 +213,18 @@ pub(crate) struct ManagerArgs {
     /// The manager's name; at its first start [default: this server's, and something that tells two on it apart]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<Name>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// What `symphony backup` wrote
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The manager's folder; without --etcd its store is made in it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) etcd: EtcdArgs,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod agent;
 mod completion;
 pub(crate) mod dev;
 mod manager;
+mod restore;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Completion { shell } => return completion::print(shell),
         Command::CompilePlugin => return Ok(()),
         Command::Dev(args) => return runtime()?.block_on(dev::run(&globals, &args, verbose)),
+        Command::Restore(args) => return runtime()?.block_on(restore::run(&globals, &args)),
         Command::Client(verb) => return runtime()?.block_on(symphony_cli::run(&globals, verb)),
         Command::Manager(manager) => (manager.args, manager.verb),
     };

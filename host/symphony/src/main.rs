@@ -8,6 +8,7 @@ mod first_party;
 mod folder;
 mod logging;
 mod manager;
+mod restore;
 mod signals;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@
 mod identity;
 mod place;
 mod presence;
-mod state;
+pub(crate) mod state;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -75,6 +75,10 @@ impl Manager {
             .map_err(|error| Failure::caused("could not look at the listener", &error))?;
         let store = state::open(&folder, setup.etcd).await?;
         let members = Members::new(Arc::clone(&store));
+        if let Err(error) = members.not_restoring().await {
+            store.close().await;
+            return Err(Failure::caused("could not start the manager", &error));
+        }
         let name = state::name(&folder, setup.name, alone)?;
         let address = place::advertised(setup.listen, bound, &setup.etcd.etcd);
         let applicant = Applicant::new(&folder, members.clone(), name.clone(), address.clone());

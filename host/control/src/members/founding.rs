@@ -18,6 +18,7 @@ impl Members {
     /// The store; no randomness.
     pub async fn found(&self) -> Result<Cluster, MemberError> {
         for _ in 0..TRIES {
+            self.not_restoring().await?;
             if let Some(cluster) = self.cluster().await? {
                 return Ok(cluster);
             }
@@ -33,6 +34,7 @@ impl Members {
                 since: cluster.since,
             };
             let txn = Txn::new()
+                .when(Compare::absent(keys::RESTORE))
                 .when(Compare::absent(keys::CLUSTER))
                 .when(Compare::absent(keys::AUTHORITY))
                 .put_record(keys::CLUSTER.to_owned(), &cluster)?
@@ -42,6 +44,17 @@ impl Members {
             symphony_crash::point("control.members.after_founding");
         }
         Err(MemberError::Crowded)
+    }
+
+    /// Looks that no backup is being written into the store: what is in it is not whole then.
+    ///
+    /// # Errors
+    /// The store; one is.
+    pub async fn not_restoring(&self) -> Result<(), MemberError> {
+        match self.store.get(&keys::RESTORE.into(), None).await? {
+            Some(_) => Err(MemberError::Restoring),
+            None => Ok(()),
+        }
     }
 
     /// Lets a manager in; it makes the cluster when there is none. `alt_names` are the addresses and names by which

@@ -142,7 +142,7 @@ pub(crate) fn problem(error: &MemberError) -> Failure {
         MemberError::Token(TokenFault::Used) => Code::TokenUsed,
         MemberError::Token(_) => Code::TokenWrongRole,
         MemberError::Stranger(_) => Code::NotAMember,
-        MemberError::Crowded => Code::Conflict,
+        MemberError::Crowded | MemberError::Restoring => Code::Conflict,
     };
     Failure::new(code, chain(error))
 }

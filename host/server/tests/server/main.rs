@@ -5,6 +5,7 @@
 
 mod attachments;
 mod audit;
+mod backup;
 mod consoles;
 mod control_socket;
 mod doors;

@@ -17,7 +17,7 @@ const ALONE: &str = "manager";
 const HOST_BYTES_MAX: usize = 40;
 
 /// Opens the store: etcd when it is given, else the one in the folder.
-pub(super) async fn open(folder: &Folder, etcd: &EtcdArgs) -> Result<Arc<dyn Store>, Failure> {
+pub(crate) async fn open(folder: &Folder, etcd: &EtcdArgs) -> Result<Arc<dyn Store>, Failure> {
     if etcd.is_given() {
         return etcd.connect().await;
     }
