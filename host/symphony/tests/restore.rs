@@ -103,7 +103,7 @@ fn a_cloud_goes_from_one_folder_to_another() {
     std::fs::create_dir(&one).unwrap();
     let manager = Manager::start(&one);
     manager.does("project create web");
-    manager.does("network create lan --subnet 10.1.0.0/24 --project web --no-wait");
+    manager.does("network create lan --subnet 10.1.0.0/24 --project web");
     manager.does("volume create data --size 1GiB --project web --no-wait");
     let token = manager.does("token create --role admin --name keeper -o json");
     let token: serde_json::Value = serde_json::from_str(&token).unwrap();
