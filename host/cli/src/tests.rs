@@ -71,6 +71,8 @@ fn good_lines_are_taken() {
         "symphony project set-quota default --cpus none",
         "symphony project delete a b",
         "symphony --socket /x/control.sock audit --limit 500",
+        "symphony backup cloud.backup",
+        "symphony --socket /x/control.sock backup -",
         "symphony config show --address http://127.0.0.1:1 --token t --project lab",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

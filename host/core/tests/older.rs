@@ -33,7 +33,7 @@ fn read<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(old: &str
 fn keeps(old: &Value, new: &Value, at: &str) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
-            for (name, value) in old.iter().filter(|(name, _)| at != "" || *name != "v") {
+            for (name, value) in old.iter().filter(|(name, _)| !at.is_empty() || *name != "v") {
                 let kept = new.get(name).unwrap_or_else(|| panic!("{at}/{name} is gone"));
                 keeps(value, kept, &format!("{at}/{name}"));
             }
