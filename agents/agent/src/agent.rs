@@ -91,6 +91,11 @@ impl Roles {
         });
     }
 
+    /// Says anew what it fills: the node was let in for other roles.
+    pub fn say_again(&self) {
+        self.hello.send_modify(|_| {});
+    }
+
     /// What it fills.
     #[must_use]
     pub fn filled(&self) -> Vec<Role> {

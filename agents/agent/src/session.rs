@@ -179,11 +179,14 @@ impl Session {
 
     async fn run(&mut self, manager: &ManagerAddress, welcomed: &mut bool) -> Result<(), SessionError> {
         let (uplink, frames) = mpsc::channel::<ToManager>(UPLINK_MAX);
-        let hello = Hello {
+        let mut hello = Hello {
             epoch_seen: self.ledger.epoch_seen(),
             admission: Some(self.ledger.admission()),
             ..self.hello.borrow_and_update().clone()
         };
+        // One that was removed, and let in again for less, still has what the other roles need.
+        let roles = self.membership.roles();
+        hello.retain_roles(|role| roles.borrow().contains(&role));
         // The queue is empty, so there is room.
         let _ = uplink.try_send(ToManager::Hello(hello));
         let mut lines = Lines::new(self.connect(manager, frames).await?);

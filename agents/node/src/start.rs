@@ -193,6 +193,9 @@ async fn fill(
     for (role, executor) in opener.open(&fresh).await? {
         filled.add(role, executor);
     }
+    if fresh.is_empty() {
+        filled.say_again();
+    }
     known.extend(fresh);
     Ok(())
 }

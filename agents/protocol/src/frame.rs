@@ -133,6 +133,19 @@ pub struct Hello {
     pub admission: Option<Admission>,
 }
 
+impl Hello {
+    /// Leaves only some of its roles, and what belongs to them.
+    pub fn retain_roles(&mut self, keep: impl Fn(Role) -> bool) {
+        self.roles.retain(|role| keep(*role));
+        if !self.roles.contains(&Role::Block) {
+            self.pools.clear();
+        }
+        if !self.roles.contains(&Role::Compute) {
+            self.compute = None;
+        }
+    }
+}
+
 /// What the manager answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {

@@ -1,14 +1,20 @@
 //! What the system tests stand on: a real cloud of real processes in a folder of its own, and ways to wait for what is
 //! seen, never for the clock.
 
+pub mod by_hand;
 pub mod cloud;
+pub mod cluster;
 pub mod disk;
 pub mod guest;
+pub mod process;
 pub mod server;
 pub mod steady;
 pub mod wait;
+pub mod writers;
 
+pub use by_hand::ByHand;
 pub use cloud::{Cloud, Options};
+pub use cluster::Cluster;
 pub use guest::Guest;
 pub use steady::{NotYet, Steady};
 pub use symphony_lab as lab;

@@ -4,6 +4,10 @@
 
 mod system {
     mod arrows;
+    mod cluster_by_hand;
+    mod cluster_failover;
+    mod cluster_members;
+    mod cluster_requests;
     mod contracts;
     mod crash;
     mod faults;

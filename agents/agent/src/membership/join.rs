@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::ManagerAddress;
 use super::ask::{AskError, ask};
-use super::error::InitError;
+use super::error::{InitError, MembershipError};
 use super::record::Enrolled;
 use super::{Member, Membership, now};
 use crate::session::jittered;
@@ -145,12 +145,23 @@ impl Membership {
                     tls: member.tls,
                 }
             }
-            None => Member::new(enrolled, credentials).map_err(|error| useless(error.to_string()))?,
+            None => self.anew(enrolled, credentials).map_err(|error| useless(error.to_string()))?,
         };
         self.shared.removed.store(false, Ordering::Relaxed);
         tracing::info!(role = role.as_str(), cluster = %member.enrolled.cluster, "let in");
         self.put(member);
         Ok(())
+    }
+
+    /// A node that was removed and is let in again: what runs goes on with the TLS that it has, under the new certificate.
+    fn anew(&self, enrolled: Enrolled, credentials: Credentials) -> Result<Member, MembershipError> {
+        let kept = self.tls().filter(|tls| tls.identity() == *credentials.identity());
+        let mut member = Member::new(enrolled, credentials)?;
+        if let Some(tls) = kept {
+            tls.replace(&member.credentials)?;
+            member.tls = tls;
+        }
+        Ok(member)
     }
 
     /// Gets in by itself for the roles that the node does not have yet: tries all managers, again and again, until it is in

@@ -1,5 +1,7 @@
 //! `symphony manager service`: what each node does, over the API or the manager's control socket.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use symphony_api::Client;
 use symphony_core::id::ServiceId;
@@ -7,6 +9,10 @@ use symphony_core::id::ServiceId;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::refusal::failure;
+
+/// How long a new member may take to serve.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The services of the cluster
 #[derive(Debug, Subcommand)]
@@ -38,6 +44,18 @@ pub enum ServiceVerb {
     },
 }
 
+/// Waits until a manager that was made a member serves on its control socket too: the next command of a script is for that.
+async fn serves(client: &Client) -> bool {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while tokio::time::Instant::now() < end {
+        if client.services().await.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    false
+}
+
 /// Does a verb.
 pub(crate) async fn run(client: &Client, output: Output, verb: &ServiceVerb) -> Result<(), Failure> {
     match verb {
@@ -53,6 +71,9 @@ pub(crate) async fn run(client: &Client, output: Output, verb: &ServiceVerb) -> 
                 .manager_init()
                 .await
                 .map_err(|error| failure("make this manager a member", error))?;
+            if !serves(client).await {
+                output.remark("it is a member, and does not serve yet; its log says why");
+            }
             let sentence = format!(
                 "manager {} at {} is a member of cluster {}",
                 membership.manager, membership.address, membership.cluster

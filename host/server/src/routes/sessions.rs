@@ -45,7 +45,7 @@ pub(super) async fn open(State(app): State<App>, peer: Option<Extension<Peer>>, 
     let seat = app.seats.sessions.clone().try_acquire_owned().map_err(busy)?;
     let mut lines = Lines::new(request.into_body().into_data_stream());
     let first = tokio::time::timeout(silence(), lines.next()).await;
-    let hello = match first {
+    let mut hello = match first {
         Ok(Ok(Some(ToManager::Hello(hello)))) => hello,
         Ok(Ok(_)) => return Err(Failure::new(Code::MalformedBody, "the first frame must be `hello`")),
         Ok(Err(broken)) => return Err(Failure::new(Code::MalformedBody, broken.to_string())),
@@ -57,7 +57,7 @@ pub(super) async fn open(State(app): State<App>, peer: Option<Extension<Peer>>, 
         }
     };
     if app.tls.is_some() {
-        expect_node(&app, peer.as_deref(), &hello).await?;
+        expect_node(&app, peer.as_deref(), &mut hello).await?;
     }
     let (frames, answer) = mpsc::channel(QUEUE);
     app.tasks
@@ -79,8 +79,9 @@ fn leading(app: &App) -> Answer<Arc<dyn Decisions>> {
     }
 }
 
-/// An agent is who its certificate says, as long as it is enrolled, and has the roles that it was let in for.
-async fn expect_node(app: &App, peer: Option<&Peer>, hello: &Hello) -> Answer<()> {
+/// An agent is who its certificate says, as long as it is enrolled, and has the roles that it was let in for: of those that it
+/// claims only these are left.
+async fn expect_node(app: &App, peer: Option<&Peer>, hello: &mut Hello) -> Answer<()> {
     let Some(Peer::Member { identity, serial, .. }) = peer else {
         let detail = "an agent shows the certificate that it got when it was enrolled";
         return Err(Failure::new(Code::Unauthorized, detail));
@@ -101,13 +102,19 @@ async fn expect_node(app: &App, peer: Option<&Peer>, hello: &Hello) -> Answer<()
         );
         return Err(Failure::new(Code::NotAMember, detail));
     };
-    if let Some(role) = hello.roles.iter().find(|role| !enrolment.roles.contains(role)) {
+    let claimed = hello.roles.clone();
+    // A role that was taken from it does not take the others with it.
+    hello.retain_roles(|role| enrolment.roles.contains(&role));
+    if let (Some(role), true) = (claimed.first(), hello.roles.is_empty()) {
         let detail = format!(
             "node {} was not let in for the role {role}; `symphony token create --role {role}` makes a token for it",
             hello.node,
             role = role.as_str()
         );
         return Err(Failure::new(Code::Forbidden, detail));
+    }
+    if claimed.len() > hello.roles.len() {
+        tracing::warn!(node = %hello.node, "an agent claims roles that it was not let in for; they are left out");
     }
     Ok(())
 }
