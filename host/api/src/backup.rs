@@ -306,7 +306,13 @@ mod tests {
     fn lines_that_are_doubled_swapped_or_behind_the_end_are_refused() {
         let text = String::from_utf8(made()).unwrap();
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        for order in [vec![0, 1, 1, 2, 3], vec![0, 2, 1, 3], vec![0, 1, 2, 3, 3], vec![0, 1, 3], vec![1, 2, 3]] {
+        for order in [
+            vec![0, 1, 1, 2, 3],
+            vec![0, 2, 1, 3],
+            vec![0, 1, 2, 3, 3],
+            vec![0, 1, 3],
+            vec![1, 2, 3],
+        ] {
             let altered: String = order.iter().map(|number| lines[*number]).collect();
             assert!(read(altered.as_bytes(), 64).is_err(), "{order:?}");
         }

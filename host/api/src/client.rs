@@ -9,9 +9,9 @@ mod download;
 mod error;
 mod managers;
 mod request;
-mod upload;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod verbs;
 mod watch;
 
@@ -95,7 +95,11 @@ impl Client {
                     (None, _) => builder,
                 };
                 // A proxy means another machine by this address than the caller does, and would see the token.
-                let builder = if managers.any(is_loopback) { builder.no_proxy() } else { builder };
+                let builder = if managers.any(is_loopback) {
+                    builder.no_proxy()
+                } else {
+                    builder
+                };
                 (builder, managers, Patience::default())
             }
             // The host is not looked at: the socket is where everything goes.
@@ -107,7 +111,11 @@ impl Client {
             }
         };
         let several = managers.len() > 1;
-        builder = builder.connect_timeout(if several { CONNECT_TIMEOUT_OF_SEVERAL } else { CONNECT_TIMEOUT });
+        builder = builder.connect_timeout(if several {
+            CONNECT_TIMEOUT_OF_SEVERAL
+        } else {
+            CONNECT_TIMEOUT
+        });
         let http = builder
             .build()
             .map_err(|source| ClientError::transport("the client can't be set up", source))?;

@@ -21,7 +21,10 @@ use symphony_core::volume::Volume;
 fn read<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(old: &str) -> T {
     let value: T = record::decode(old.as_bytes()).unwrap();
     let new = record::encode(&value).unwrap();
-    let (old, written): (Value, Value) = (serde_json::from_str(old).unwrap(), serde_json::from_slice(&new).unwrap());
+    let (old, written): (Value, Value) = (
+        serde_json::from_str(old).unwrap(),
+        serde_json::from_slice(&new).unwrap(),
+    );
     assert_eq!(old["v"], 1);
     assert_eq!(written["v"], RECORD_VERSION);
     keeps(&old, &written, "");
@@ -100,7 +103,10 @@ fn an_image_a_ledger_and_what_happened_are_as_they_were() {
 fn what_serves_in_a_slot_goes_on_serving() {
     let activation: Activation = read(include_str!("older/activation.json"));
     let plugin: Plugin = read(include_str!("older/plugin.json"));
-    assert_eq!((activation.slot, activation.active), (Slot::NetworkDriver, Some(plugin.digest)));
+    assert_eq!(
+        (activation.slot, activation.active),
+        (Slot::NetworkDriver, Some(plugin.digest))
+    );
     assert_eq!(activation.previous.len(), 1);
 }
 

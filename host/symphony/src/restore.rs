@@ -216,7 +216,10 @@ impl<'a> Writing<'a> {
                 let left = self.store.range(range).await?;
                 let Some(last) = left.kvs.last() else { break };
                 span = span.after(&last.key);
-                let gone = left.kvs.iter().filter(|kv| kv.key.as_bytes() != keys::RESTORE.as_bytes());
+                let gone = left
+                    .kvs
+                    .iter()
+                    .filter(|kv| kv.key.as_bytes() != keys::RESTORE.as_bytes());
                 let txn = gone.fold(self.txn(), |txn, kv| txn.delete(&kv.key));
                 self.commit(txn).await?;
             }
@@ -320,7 +323,11 @@ async fn occupied(store: &dyn Store) -> Result<RestoreError, RestoreError> {
     for root in keys::ROOTS {
         count += store.range(Range::prefix(root).count_only()).await?.count.unwrap_or(0);
     }
-    let members = [("nodes", keys::NODES), ("machines", keys::MACHINES), ("volumes", keys::VOLUMES)];
+    let members = [
+        ("nodes", keys::NODES),
+        ("machines", keys::MACHINES),
+        ("volumes", keys::VOLUMES),
+    ];
     let mut text = format!("{count} keys");
     if let Some(kv) = store.get(&keys::CLUSTER.into(), None).await?
         && let Ok(cluster) = record::decode::<symphony_core::member::Cluster>(&kv.value)
@@ -328,7 +335,11 @@ async fn occupied(store: &dyn Store) -> Result<RestoreError, RestoreError> {
         text = format!("it has cluster {}, {text}", cluster.id);
     }
     for (what, prefix) in members {
-        let found = store.range(Range::prefix(prefix).count_only()).await?.count.unwrap_or(0);
+        let found = store
+            .range(Range::prefix(prefix).count_only())
+            .await?
+            .count
+            .unwrap_or(0);
         if found > 0 {
             text = format!("{text}, {found} {what}");
         }

@@ -11,7 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 fn command(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symphony"));
-    command.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap());
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", std::env::var_os("PATH").unwrap());
     command.stdin(Stdio::null());
     command
 }
@@ -32,7 +35,9 @@ impl Manager {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert!(line.starts_with("ready http://"), "{line:?}");
         Self {
             child,
@@ -43,7 +48,11 @@ impl Manager {
     fn run(&self, line: &str) -> Output {
         let mut command = command(&self.folder);
         command.env("SYMPHONY_CONFIG", self.folder.join("client.toml"));
-        command.current_dir(&self.folder).args(line.split(' ')).output().unwrap()
+        command
+            .current_dir(&self.folder)
+            .args(line.split(' '))
+            .output()
+            .unwrap()
     }
 
     #[track_caller]
@@ -71,7 +80,13 @@ fn restore(file: &Path, folder: &Path, crash_at: Option<&str>) -> Output {
     if let Some(point) = crash_at {
         command.env("SYMPHONY_CRASH_AT", point);
     }
-    command.arg("restore").arg(file).arg("--config-dir").arg(folder).output().unwrap()
+    command
+        .arg("restore")
+        .arg(file)
+        .arg("--config-dir")
+        .arg(folder)
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -114,14 +129,21 @@ fn a_cloud_goes_from_one_folder_to_another() {
     let file = one.join("cloud.backup");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let streamed = manager.does("backup -");
-    assert!(streamed.starts_with("{\"format\":\"symphony-backup/1\""), "{streamed:.80}");
+    assert!(
+        streamed.starts_with("{\"format\":\"symphony-backup/1\""),
+        "{streamed:.80}"
+    );
     let before = seen(&manager);
     manager.does("project create late");
 
     // Its folder is in use, and its store is not empty.
     fails(&restore(&file, &one, None), 1, &["another manager"]);
     manager.stop();
-    fails(&restore(&file, &one, None), 4, &["not empty", "cluster", "1 volumes", "nothing was changed"]);
+    fails(
+        &restore(&file, &one, None),
+        4,
+        &["not empty", "cluster", "1 volumes", "nothing was changed"],
+    );
 
     let whole = std::fs::read(&file).unwrap();
     let bad = home.path().join("bad");
@@ -134,7 +156,11 @@ fn a_cloud_goes_from_one_folder_to_another() {
     fails(&restore(&bad, &two, None), 1, &["bad"]);
     assert!(!two.exists(), "nothing is made of a file that is not whole");
 
-    for point in ["symphony.restore.after_marker", "symphony.restore.after_batch", "symphony.restore.before_end"] {
+    for point in [
+        "symphony.restore.after_marker",
+        "symphony.restore.after_batch",
+        "symphony.restore.before_end",
+    ] {
         let killed = restore(&file, &two, Some(point));
         assert_eq!(killed.status.code(), None, "{point}: {killed:?}");
         let refused = command(home.path())
@@ -142,7 +168,11 @@ fn a_cloud_goes_from_one_folder_to_another() {
             .arg(&two)
             .output()
             .unwrap();
-        fails(&refused, 1, &["could not start the manager", "run `symphony restore` again"]);
+        fails(
+            &refused,
+            1,
+            &["could not start the manager", "run `symphony restore` again"],
+        );
     }
     let restored = restore(&file, &two, None);
     assert!(restored.status.success(), "{restored:?}");

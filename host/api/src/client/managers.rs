@@ -53,7 +53,10 @@ pub(super) struct Managers {
 impl Managers {
     /// Reads addresses with commas between.
     pub(super) fn parse(addresses: &str) -> Result<Self, ClientError> {
-        let all = addresses.split(',').map(str::trim).filter(|address| !address.is_empty());
+        let all = addresses
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.is_empty());
         let known = |address: &str| Ok((address.trim_end_matches('/').into(), parse_address(address)?));
         let all = all.map(known).collect::<Result<Vec<_>, ClientError>>()?;
         if all.is_empty() || all.len() > ADDRESSES_MAX {
@@ -73,7 +76,8 @@ impl Managers {
     /// The first that is spoken to over TLS.
     pub(super) fn first_over_tls(&self) -> Option<&str> {
         let mut all = self.addresses.iter();
-        all.find(|(_, url)| url.scheme() == "https").map(|(address, _)| &**address)
+        all.find(|(_, url)| url.scheme() == "https")
+            .map(|(address, _)| &**address)
     }
 
     /// Whether any is so.

@@ -130,7 +130,11 @@ impl Client {
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<T, ClientError> {
-        let limit = if self.managers.len() > 1 { ATTEMPT_TIMEOUT } else { REQUEST_TIMEOUT };
+        let limit = if self.managers.len() > 1 {
+            ATTEMPT_TIMEOUT
+        } else {
+            REQUEST_TIMEOUT
+        };
         self.patiently(|| self.json_within(request(), limit)).await
     }
 

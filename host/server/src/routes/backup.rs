@@ -101,7 +101,11 @@ impl Pages {
             }
             return Ok(());
         };
-        let page = self.app.store.range(Range::new(span.clone()).at(self.at).limit(PAGE)).await?;
+        let page = self
+            .app
+            .store
+            .range(Range::new(span.clone()).at(self.at).limit(PAGE))
+            .await?;
         let rest = page.kvs.last().map(|last| span.after(&last.key));
         self.spans.pop();
         if page.more {

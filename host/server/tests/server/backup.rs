@@ -66,7 +66,11 @@ async fn what_is_written_meanwhile_is_not_in_it() {
     let harness = Harness::start().await;
     // More than fits between two processes, so that the end is read after the writes below.
     for number in 0..64 {
-        harness.store.put(format!("v1/a/{number:02}"), vec![7; 512 << 10]).await.unwrap();
+        harness
+            .store
+            .put(format!("v1/a/{number:02}"), vec![7; 512 << 10])
+            .await
+            .unwrap();
     }
     let wanted = stored(&harness).await;
     let mut download = harness.client().backup().await.unwrap();
@@ -92,7 +96,11 @@ async fn one_that_is_cut_off_is_refused_and_the_manager_ends() {
     })
     .await;
     for number in 0..64 {
-        harness.store.put(format!("v1/a/{number:02}"), vec![7; 512 << 10]).await.unwrap();
+        harness
+            .store
+            .put(format!("v1/a/{number:02}"), vec![7; 512 << 10])
+            .await
+            .unwrap();
     }
     let mut download = harness.client().backup().await.unwrap();
     let mut reader = Reader::new();
@@ -121,7 +129,11 @@ async fn few_at_a_time_and_each_is_audited() {
     })
     .await;
     for number in 0..64 {
-        harness.store.put(format!("v1/a/{number:02}"), vec![7; 512 << 10]).await.unwrap();
+        harness
+            .store
+            .put(format!("v1/a/{number:02}"), vec![7; 512 << 10])
+            .await
+            .unwrap();
     }
     let first = harness.ask(Method::GET, "/v1/backup").send().await.unwrap();
     assert_eq!(first.status(), StatusCode::OK);

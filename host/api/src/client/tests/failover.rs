@@ -15,7 +15,9 @@ const NODES: &str = r#"{"items":[],"revision":7}"#;
 
 fn ok(body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
 }
 
 fn problem(code: Code) -> String {
@@ -88,7 +90,11 @@ async fn patience_has_an_end() {
     let error = client.nodes(&ListQuery::default()).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::NoLeader));
     assert!((1..=3).contains(&asked.load(Ordering::SeqCst)));
-    assert_eq!(Patience::default().long, Duration::from_secs(15), "longer than a failover takes");
+    assert_eq!(
+        Patience::default().long,
+        Duration::from_secs(15),
+        "longer than a failover takes"
+    );
 }
 
 #[tokio::test]
@@ -127,10 +133,15 @@ async fn an_upload_looks_for_its_manager_first() {
     let (good, asked, heads) = server(vec![ok("")]).await;
     let gone = nobody().await;
     let reader = std::io::Cursor::new(b"bytes".to_vec());
-    _ = client(&[&gone, &good]).create_image("i", None, Upload::new(reader, Some(5))).await;
+    _ = client(&[&gone, &good])
+        .create_image("i", None, Upload::new(reader, Some(5)))
+        .await;
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     let heads = heads.lock().unwrap();
-    assert!(heads[0].starts_with("GET /healthz ") && heads[1].starts_with("POST "), "{heads:?}");
+    assert!(
+        heads[0].starts_with("GET /healthz ") && heads[1].starts_with("POST "),
+        "{heads:?}"
+    );
 }
 
 #[tokio::test]
@@ -138,7 +149,10 @@ async fn of_several_the_one_that_knows_the_leader_answers() {
     let (cut_off, asked, _) = server(vec![problem(Code::StoreUnavailable)]).await;
     let (good, _, _) = server(vec![ok(NODES)]).await;
     let gone = nobody().await;
-    client(&[&gone, &cut_off, &good]).nodes(&ListQuery::default()).await.unwrap();
+    client(&[&gone, &cut_off, &good])
+        .nodes(&ListQuery::default())
+        .await
+        .unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
@@ -158,7 +172,9 @@ async fn managers_that_start_are_waited_for_when_there_are_several() {
 #[tokio::test]
 async fn a_watch_goes_on_at_another_manager_where_it_was() {
     let stream = |id: u64| {
-        format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\nevent: bookmark\nid: {id}\ndata: {{}}\n\n")
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\nevent: bookmark\nid: {id}\ndata: {{}}\n\n"
+        )
     };
     let (first, _, _) = server(vec![stream(7), problem(Code::NoLeader)]).await;
     let (second, _, heads) = server(vec![problem(Code::NoLeader), stream(9)]).await;
