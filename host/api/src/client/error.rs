@@ -105,7 +105,7 @@ impl ClientError {
             Self::Transport { source, .. } => !source.is_builder(),
             Self::Problem(problem) => matches!(
                 problem.code,
-                Code::StoreUnavailable | Code::TooManyRequests | Code::NotReady
+                Code::StoreUnavailable | Code::TooManyRequests | Code::NotReady | Code::NoLeader
             ),
             _ => false,
         }
