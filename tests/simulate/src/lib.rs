@@ -3,3 +3,9 @@
 pub mod entropy;
 pub mod rng;
 pub mod store;
+pub mod agent;
+pub mod check;
+pub mod node;
+pub mod run;
+pub mod script;
+pub mod world;

@@ -317,7 +317,7 @@ impl Store for SimStore {
     async fn status(&self) -> Result<Status> {
         let status = |state: &mut State| {
             let (revision, compact_revision) = (Revision(state.revision), Revision(state.compact));
-            Ok(Status { revision, compact_revision, size_bytes: 0 })
+            Ok(Status { revision, compact_revision, size_bytes: 1 })
         };
         self.call(false, status).await
     }
