@@ -43,6 +43,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     symphony_simulate::entropy::none();
+    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).without_time().init();
     let arguments = Arguments::parse();
     match arguments.seed {
         Some(seed) => one(&arguments, seed),
