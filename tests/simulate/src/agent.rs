@@ -232,7 +232,7 @@ fn take(world: &Arc<World>, at: usize, frame: ToAgent, uplink: &mpsc::Sender<ToM
             server.heard = welcome.admission;
         }
         ToAgent::Call(call) => {
-            if world.rng.happens(world.late_permille()) {
+            if call.work.acts() && world.rng.happens(world.late_permille()) {
                 // The network repeats it later, to whoever is there then.
                 let (world, call) = (Arc::clone(world), call.clone());
                 tokio::spawn(async move {

@@ -28,7 +28,7 @@ const NAMES: u64 = 7;
 /// One thing that happens; numbers name machines, volumes, servers and managers.
 #[derive(Debug, Clone)]
 pub enum What {
-    /// A machine, with a volume of its own (1), another's volume (2), or none.
+    /// A machine, with a new volume of its own (1), or with one that is there, wherever (2).
     Create(u64, u64),
     /// A volume.
     CreateVolume(u64),
@@ -88,8 +88,8 @@ fn what(rng: &Rng) -> What {
     let server = || usize::try_from(rng.below(SERVERS as u64)).unwrap_or(0);
     let millis = |low, high| rng.below(high - low) + low;
     match rng.below(100) {
-        0..16 => What::Create(rng.below(NAMES), rng.below(3)),
-        16..22 => What::CreateVolume(rng.below(NAMES)),
+        0..14 => What::Create(rng.below(NAMES), if rng.happens(300) { 1 } else { 2 }),
+        14..22 => What::CreateVolume(rng.below(NAMES)),
         22..27 => What::Delete(rng.below(NAMES)),
         27..29 => What::DeleteVolume(rng.below(NAMES)),
         29..37 => What::Power(rng.below(NAMES), rng.happens(600)),
@@ -236,7 +236,7 @@ async fn create(world: &World, number: u64, with: u64) {
         volumes.push(Attachment { id: root.meta.id, name: root.meta.name.clone(), delete_with_machine: true });
         txn = txn.when(Compare::absent(root_at.clone())).put(root_at.clone(), encoded(&root));
         promised.push((root_at, 1));
-    } else if with == 2 {
+    } else {
         // A volume that is there, wherever it is.
         let Ok(Some(kv)) = world.requests.get(&volume_key(number).into(), None).await else { return };
         let Ok(mut other) = record::decode::<Volume>(&kv.value) else { return };

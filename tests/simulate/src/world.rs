@@ -137,7 +137,7 @@ impl World {
     /// How many of a thousand calls come again later.
     #[must_use]
     pub fn late_permille(&self) -> u64 {
-        if *lock(&self.late) { 30 } else { 0 }
+        if *lock(&self.late) { 250 } else { 0 }
     }
 
     /// A server did a step.
