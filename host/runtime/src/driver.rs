@@ -147,7 +147,7 @@ async fn run<T: Send + 'static>(
             let _turn = turn;
             work(&compiled)
         };
-        tokio::task::spawn_blocking(task).await.ok()
+        crate::blocking::run(task).await.ok()
     };
     match tokio::time::timeout(deadline, on_thread).await {
         Ok(Some(result)) => result,

@@ -19,6 +19,7 @@
 #![warn(missing_docs)]
 
 mod bindings;
+pub mod blocking;
 pub mod compile;
 mod driver;
 pub mod engine;

@@ -146,7 +146,7 @@ fn gone(gone: Gone) -> CompileError {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Gone> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Gone)
+    crate::blocking::run(work).await.map_err(|_| Gone)
 }
 
 /// A component that can run. Cheap to clone; all clones share counters and log.

@@ -9,6 +9,7 @@ mod lint;
 mod plugins;
 mod process;
 mod setup;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Verb {
     Guests,
     /// Installs what this repository needs of a server; nothing when it is there.
     Setup,
+    /// Runs simulated clusters with faults, each from a seed, and looks for what must never be.
+    Simulate(simulate::Arguments),
     /// Checks format, clippy and documentation.
     Lint,
     /// Builds the first-party components into `target/plugins/`, where `symphony` embeds them from.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Guests => guests::run(),
         Verb::Setup => setup::run(setup::Need::Clusters),
+        Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Plugins(arguments) => plugins::run(&arguments),
     };

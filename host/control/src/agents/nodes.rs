@@ -2,7 +2,7 @@
 //! nothing of theirs is started elsewhere.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use symphony_core::condition::{Condition, Truth};
 use symphony_core::counter::{Admission, Tenure};
@@ -18,6 +18,7 @@ use symphony_core::plan::machine::Machines;
 use symphony_protocol::{Hello, KEEP_MAX, Readmit, Readmitted, SILENCE_MS_MAX};
 use symphony_store::{Compare, Txn};
 use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::events::{about_node, event, with};

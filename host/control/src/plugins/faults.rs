@@ -1,7 +1,7 @@
 //! Faults of plugins: counted, told as events, and after too many of them the component is taken out of service.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use symphony_core::digest::Digest;
 use symphony_core::event::Severity;
@@ -10,6 +10,7 @@ use symphony_core::plugin::Slot;
 use symphony_runtime::{FaultKind, PluginFault};
 use symphony_store::{Compare, Txn};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;

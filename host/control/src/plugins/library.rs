@@ -126,13 +126,15 @@ impl Library {
 
     async fn write(&self, digest: Digest, bytes: Arc<[u8]>) -> std::io::Result<()> {
         let path = self.path(&digest);
-        let written = tokio::task::spawn_blocking(move || write_durably(&path, &bytes)).await;
+        let written = symphony_runtime::blocking::run(move || write_durably(&path, &bytes)).await;
         written.map_err(std::io::Error::other)?
     }
 
     /// A component's bytes, from the folder or else from the store.
     async fn bytes(&self, digest: Digest) -> Result<Arc<[u8]>, LoadError> {
-        match tokio::fs::read(self.path(&digest)).await {
+        let path = self.path(&digest);
+        let read = symphony_runtime::blocking::run(move || std::fs::read(path)).await;
+        match read.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
             Ok(bytes) => return Ok(bytes.into()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(LoadError::Missing { digest, source }),

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use symphony_core::digest::Digest;
 use symphony_core::plan::export::Exports;
@@ -19,6 +19,7 @@ use symphony_core::volume::Decider;
 use symphony_runtime::{Descriptor, DriverPlugin, Hosted, PluginFault, SchedulerPlugin};
 use symphony_store::Revision;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::view::View;

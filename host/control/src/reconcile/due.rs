@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Instant;
 
 use symphony_core::counter::Generation;
 use symphony_core::digest::Digest;
@@ -12,6 +11,7 @@ use symphony_core::image::Image;
 use symphony_core::machine::Machine;
 use symphony_core::network::Network;
 use symphony_core::volume::Volume;
+use tokio::time::Instant;
 
 use crate::view::{ResourceKey, SegmentKey, State, Stored};
 

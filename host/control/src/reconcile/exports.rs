@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use symphony_core::counter::Generation;
 use symphony_core::event::{Event, Severity, Subject};
@@ -20,6 +20,7 @@ use symphony_core::plan::export::{Exports, Intent, Served};
 use symphony_core::volume::{Placement, Volume, VolumePhase};
 use symphony_protocol::{ExportAccess, Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Txn};
+use tokio::time::Instant;
 
 use crate::events::{about_volume, event, of_machine, with};
 use crate::view::{Exporting, State, Stored};

@@ -1,8 +1,8 @@
 //! When to look at what is as it should be: a machine may die at any time.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Instant;
 
+use tokio::time::Instant;
 use crate::view::ResourceKey;
 
 /// The time of each one's next look.

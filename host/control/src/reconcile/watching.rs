@@ -1,12 +1,13 @@
 //! Long calls: what an agent says of its progress becomes the resource's condition, once a second at most; and an agent
 //! that says nothing new for too long is not waited for any more.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use symphony_core::quantity::Bytes;
 use symphony_protocol::{Failure, FailureKind, Outcome, Progress};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::agents::Request;
 

@@ -136,6 +136,7 @@ const TESTS: &[&str] = &[
     "symphony-bench",
     "symphony-lab",
     "symphony-models",
+    "symphony-simulate",
     "symphony-tests",
     "xtask",
 ];
