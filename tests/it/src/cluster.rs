@@ -55,6 +55,9 @@ impl Cluster {
     /// # Panics
     /// When it does not get ready.
     pub async fn start(nodes: u32) -> Self {
+        // One after the other: two at once could choose the same addresses.
+        static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _one = STARTING.lock().await;
         let dir = tempfile::Builder::new().prefix("symphony-cluster-").tempdir();
         let dir = dir.expect("a folder can be made");
         let log = std::fs::File::create(dir.path().join("dev.log")).expect("the log can be written");
@@ -71,6 +74,7 @@ impl Cluster {
             .arg(nodes.to_string())
             .arg("--data")
             .arg(dir.path())
+            .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);

@@ -145,7 +145,9 @@ impl Membership {
                     tls: member.tls,
                 }
             }
-            None => self.anew(enrolled, credentials).map_err(|error| useless(error.to_string()))?,
+            None => self
+                .anew(enrolled, credentials)
+                .map_err(|error| useless(error.to_string()))?,
         };
         self.shared.removed.store(false, Ordering::Relaxed);
         tracing::info!(role = role.as_str(), cluster = %member.enrolled.cluster, "let in");

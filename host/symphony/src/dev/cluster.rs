@@ -30,6 +30,8 @@ use crate::folder::{Folder, make_folder, write_private};
 
 /// Members of etcd: one may be away.
 const ETCD_MEMBERS: u8 = 3;
+/// Networks 127.S.0.0/16 to choose from.
+const SUBNETS: usize = 254;
 /// How long the store, and then the managers, may take to begin.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often to look.
@@ -57,7 +59,10 @@ impl<'a> Layout<'a> {
         let subnet = match std::fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map_err(|error| failed(&error))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let free = (1..=254_u8).find(|subnet| is_free(*subnet));
+                // Two that begin at the same moment would both find the first one free.
+                let first = usize::try_from(std::process::id()).unwrap_or(0) % SUBNETS;
+                let mut subnets = (1..=254_u8).cycle().skip(first).take(SUBNETS);
+                let free = subnets.find(|subnet| is_free(*subnet));
                 let free = free.ok_or_else(|| Failure::new("all networks of 127.0.0.0/8 are in use"))?;
                 write_private(&path, &format!("{free}\n")).map_err(|error| failed(&error))?;
                 free
