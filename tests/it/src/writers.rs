@@ -40,6 +40,9 @@ impl Writers {
     /// as a retryable failure, because it is one of those that suffer.
     #[must_use]
     pub fn start(clients: &[&Client], image: Option<&'static str>, may_vanish: bool) -> Self {
+        // No name and no key is used twice: a manager answers a key again as it did before.
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        let run = RUNS.fetch_add(1, Ordering::SeqCst);
         let mut writers = Self {
             stop: Arc::default(),
             count: Arc::default(),
@@ -52,7 +55,7 @@ impl Writers {
             writers.tasks.push(tokio::spawn(async move {
                 let mut number = 0;
                 while !stop.load(Ordering::SeqCst) {
-                    let name = format!("w{writer}-{number}");
+                    let name = format!("w{run}-{writer}-{number}");
                     let volume = acknowledged(&client, &name, image, may_vanish).await;
                     let id = volume.meta.id.to_string();
                     let before = made.lock().unwrap_or_else(PoisonError::into_inner).insert(name, id);
