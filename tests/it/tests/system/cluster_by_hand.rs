@@ -132,6 +132,12 @@ async fn services_are_removed_and_come_back_with_a_new_token_only() {
     let nobody = "01890a5d-ac96-774b-bcce-b302099a8057";
     assert_eq!(cluster.at("m2", &["manager", "remove", nobody]).code, 3);
     let _ = cluster.at("m2", &["manager", "remove", "--force", &image]).good();
+    // What was taken does not take the rest with it, not even when the agent comes again.
+    cluster.kill("b1");
+    service(&cluster, "b1", "block", ServiceStatus::Unknown).await;
+    cluster.agent("b1");
+    service(&cluster, "b1", "block", ServiceStatus::Up).await;
+    assert_eq!(cluster.service("m1", "b1", "image"), None);
     let _ = cluster
         .at("m2", &["manager", "service", "remove", "--force", &block])
         .good();
