@@ -116,16 +116,22 @@ impl Agents {
             (membership::of(&state), state.enrolments.contains_key(&key))
         };
         let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-        let line = Arc::new(Line::new(&hello, number, is_member, to_agent, self.shared.notices.clone()));
+        let line = Arc::new(Line::new(
+            &hello,
+            number,
+            is_member,
+            to_agent,
+            self.shared.notices.clone(),
+        ));
         // From here on its end takes it off the list, also when whoever waits for this gives up before it is done: a node
         // that is gone must not look as if it were connected.
         let session = Session::new(self.clone(), Arc::clone(&line), frames);
         if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
             older.hang_up();
         }
-        let registered = nodes::register(self, &hello).await.map_err(|error| {
-            Refused(format!("node {} could not be registered: {error}", hello.node))
-        })?;
+        let registered = nodes::register(self, &hello)
+            .await
+            .map_err(|error| Refused(format!("node {} could not be registered: {error}", hello.node)))?;
         let welcome = Welcome {
             epoch: self.shared.epoch,
             heartbeat_ms: HEARTBEAT_MS,

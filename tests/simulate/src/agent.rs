@@ -12,8 +12,8 @@ use symphony_core::node::{Compute, Pool, Role};
 use symphony_core::plan::Kind;
 use symphony_core::plan::machine::Hypervisor;
 use symphony_protocol::{
-    Answer, Call, Failure, FailureKind, Hello, Outcome, PROTOCOL_VERSION, Readmit, Readmitted, Seen, StepDone, Task, ToAgent,
-    ToManager, Work,
+    Answer, Call, Failure, FailureKind, Hello, Outcome, PROTOCOL_VERSION, Readmit, Readmitted, Seen, StepDone, Task,
+    ToAgent, ToManager, Work,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -110,7 +110,10 @@ impl Server {
             }
             let kept: BTreeSet<&String> = readmit.keep.iter().map(|(object, _)| object).collect();
             let all: Vec<String> = self.hardware.domains.keys().cloned().collect();
-            for id in all.iter().filter(|_| readmit.confirmed && mutation != Mutation::KeepsAll) {
+            for id in all
+                .iter()
+                .filter(|_| readmit.confirmed && mutation != Mutation::KeepsAll)
+            {
                 let object = format!("machine/{id}");
                 if !kept.contains(&object) {
                     let floor = self.floors.get(&object).copied().unwrap_or_default();
@@ -121,7 +124,10 @@ impl Server {
             }
             self.admission = readmit.admission;
         }
-        Some(Readmitted { admission: self.admission, destroyed })
+        Some(Readmitted {
+            admission: self.admission,
+            destroyed,
+        })
     }
 }
 
@@ -132,8 +138,17 @@ fn hello(world: &World, at: usize) -> Hello {
         node: name(&format!("n{at}")),
         version: "simulated".to_owned(),
         roles: vec![Role::Block, Role::Compute, Role::Network],
-        pools: vec![Pool { name: name("default"), capacity_bytes: POOL_BYTES, reflink: false }],
-        compute: Some(Compute { hypervisor: Hypervisor::Qemu, cpus: 2, cpu_overcommit_percent: 200, memory_bytes: MEMORY_BYTES }),
+        pools: vec![Pool {
+            name: name("default"),
+            capacity_bytes: POOL_BYTES,
+            reflink: false,
+        }],
+        compute: Some(Compute {
+            hypervisor: Hypervisor::Qemu,
+            cpus: 2,
+            cpu_overcommit_percent: 200,
+            memory_bytes: MEMORY_BYTES,
+        }),
         labels: Labels::default(),
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", at + 1)),
@@ -177,7 +192,9 @@ async fn serve(world: &Arc<World>, at: usize, calls: &mut JoinSet<()>) {
         if world.servers()[at].is_cut() {
             continue;
         }
-        let Some((manager, control)) = world.leading() else { continue };
+        let Some((manager, control)) = world.leading() else {
+            continue;
+        };
         let connecting = timeout(Duration::from_secs(5), control.agents().connect(hello(world, at)));
         if let Ok(Ok(session)) = connecting.await {
             tokio::select! {
@@ -334,9 +351,16 @@ async fn run<K: Kind>(
             act(&mut server.hardware, step).map_err(|text| Failure::new(FailureKind::Other, text))?;
         }
         world.stepped(at, K::action(step));
-        done.push(StepDone { action: K::action(step).to_owned(), took_ms: 1 });
+        done.push(StepDone {
+            action: K::action(step).to_owned(),
+            took_ms: 1,
+        });
     }
     let servers = world.servers();
-    let facts = probes.as_slice().iter().map(|probe| fact(&servers[at].hardware, probe)).collect();
+    let facts = probes
+        .as_slice()
+        .iter()
+        .map(|probe| fact(&servers[at].hardware, probe))
+        .collect();
     Ok(Seen { facts, done })
 }

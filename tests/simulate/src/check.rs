@@ -78,7 +78,11 @@ impl Checker {
     fn put(&mut self, key: &str, value: &[u8]) {
         if let Some(machine) = key.strip_prefix(keys::MACHINES).and_then(|_| decoded::<Machine>(value)) {
             let (id, tenure) = (machine.meta.id.to_string(), machine.status.tenure);
-            if self.tenures.insert(id.clone(), tenure).is_some_and(|before| before > tenure) {
+            if self
+                .tenures
+                .insert(id.clone(), tenure)
+                .is_some_and(|before| before > tenure)
+            {
                 self.violated(format!("tenure of machine {id} went back to {tenure}"));
             }
             self.acknowledged_is_there(key, machine.meta.generation.0);
@@ -88,7 +92,11 @@ impl Checker {
             self.volumes.insert(key.to_owned(), volume);
         } else if let Some(node) = key.strip_prefix(keys::NODES).and_then(|_| decoded::<Node>(value)) {
             let admission = node.status.admission;
-            if self.admissions.insert(key.to_owned(), admission).is_some_and(|before| before > admission) {
+            if self
+                .admissions
+                .insert(key.to_owned(), admission)
+                .is_some_and(|before| before > admission)
+            {
                 self.violated(format!("admission of {key} went back to {admission}"));
             }
             self.nodes.insert(key.to_owned(), node);
@@ -108,14 +116,17 @@ impl Checker {
 
     fn acknowledged_is_there(&mut self, key: &str, generation: u64) {
         if self.acknowledged.get(key).is_some_and(|known| generation < *known) {
-            self.violated(format!("{key} went back to generation {generation} from what was acknowledged"));
+            self.violated(format!(
+                "{key} went back to generation {generation} from what was acknowledged"
+            ));
         }
     }
 
     fn deleted(&mut self, key: &str, prev: Option<&[u8]>) {
         let asked = if key.starts_with(keys::MACHINES) {
             self.machines.remove(key);
-            prev.and_then(decoded::<Machine>).map(|machine| machine.meta.is_deleting())
+            prev.and_then(decoded::<Machine>)
+                .map(|machine| machine.meta.is_deleting())
         } else if key.starts_with(keys::VOLUMES) {
             self.volumes.remove(key);
             prev.and_then(decoded::<Volume>).map(|volume| volume.meta.is_deleting())
@@ -144,7 +155,11 @@ impl Checker {
         let mut wrong = Vec::new();
         for (node, ledger) in &self.ledgers {
             let machines = ledger.machines();
-            let has = (machines.cpus, machines.memory_bytes, ledger.claimed_bytes(&name("default")));
+            let has = (
+                machines.cpus,
+                machines.memory_bytes,
+                ledger.claimed_bytes(&name("default")),
+            );
             let sum = wanted.remove(node).unwrap_or_default();
             if has != sum {
                 wrong.push(format!("ledger of {node} has {has:?}, and placed there is {sum:?}"));
@@ -153,7 +168,12 @@ impl Checker {
                 wrong.push(format!("{node} is over its capacity: {has:?}"));
             }
         }
-        wrong.extend(wanted.iter().filter(|(_, sum)| **sum != (0, 0, 0)).map(|(node, _)| format!("{node} has no ledger")));
+        wrong.extend(
+            wanted
+                .iter()
+                .filter(|(_, sum)| **sum != (0, 0, 0))
+                .map(|(node, _)| format!("{node} has no ledger")),
+        );
         for what in wrong {
             self.violated(what);
         }
@@ -177,14 +197,22 @@ impl Checker {
                     let reaches = match &disk.source {
                         DiskSource::Local { .. } => true,
                         DiskSource::Remote { export, .. } => servers.iter().any(|server| {
-                            let mut served = server.hardware.exports.values().filter_map(|(_, served)| served.as_ref());
+                            let mut served = server
+                                .hardware
+                                .exports
+                                .values()
+                                .filter_map(|(_, served)| served.as_ref());
                             served.any(|served| served.name == *export)
                         }),
                     };
-                    if reaches && let Some((machine, other)) = writers.insert(&disk.volume, (id, at))
+                    if reaches
+                        && let Some((machine, other)) = writers.insert(&disk.volume, (id, at))
                         && (machine != id || other != at)
                     {
-                        wrong.push(format!("volume {} is written to by {machine} on n{other} and {id} on n{at}", disk.volume));
+                        wrong.push(format!(
+                            "volume {} is written to by {machine} on n{other} and {id} on n{at}",
+                            disk.volume
+                        ));
                     }
                 }
             }

@@ -59,9 +59,11 @@ const FAULTS: &[&str] = &[
 
 fn main() -> ExitCode {
     symphony_simulate::entropy::none();
-    tracing_subscriber::fmt().with_env_filter(
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into()),
-    ).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into()))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
     let arguments = Arguments::parse();
     match arguments.seed {
         Some(seed) => one(&arguments, seed),
@@ -71,14 +73,23 @@ fn main() -> ExitCode {
 
 fn one(arguments: &Arguments, seed: u64) -> ExitCode {
     let events = script(seed, Duration::from_secs(arguments.minutes * 60));
-    let plan = |events| Plan { seed, events, mutation: arguments.mutation, tells: arguments.trace.is_some() };
+    let plan = |events| Plan {
+        seed,
+        events,
+        mutation: arguments.mutation,
+        tells: arguments.trace.is_some(),
+    };
     let outcome = run(plan(events.clone()), &arguments.root);
     if let Some(path) = &arguments.trace
         && let Err(error) = std::fs::write(path, outcome.told.join("\n"))
     {
         eprintln!("{}: {error}", path.display());
     }
-    let faults: Vec<String> = outcome.faults.iter().map(|(fault, count)| format!("{}={count}", fault.replace(' ', "-"))).collect();
+    let faults: Vec<String> = outcome
+        .faults
+        .iter()
+        .map(|(fault, count)| format!("{}={count}", fault.replace(' ', "-")))
+        .collect();
     println!(
         "seed={seed} ms={} trace={:016x} revision={} {}",
         outcome.simulated.as_millis(),
@@ -129,7 +140,9 @@ fn shrink(mut events: Vec<Event>, mut runs: usize, run: impl Fn(Vec<Event>) -> O
 fn many(arguments: &Arguments) -> ExitCode {
     let began = Instant::now();
     let kept = std::fs::read_to_string(arguments.root.join("tests/simulate/seeds.txt")).unwrap_or_default();
-    let kept = kept.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
+    let kept = kept
+        .lines()
+        .filter_map(|line| line.split('#').next()?.trim().parse().ok());
     let (mut millis, mut faults, mut failed, mut runs) = (0_u64, BTreeMap::<String, u64>::new(), Vec::new(), 0);
     for seed in kept.chain(arguments.from..) {
         if millis as f64 >= arguments.hours * 3_600_000.0 {
@@ -138,7 +151,9 @@ fn many(arguments: &Arguments) -> ExitCode {
         let (succeeded, text) = child(arguments, seed, &arguments.root);
         runs += 1;
         for word in text.split_whitespace() {
-            let Some((key, value)) = word.split_once('=') else { continue };
+            let Some((key, value)) = word.split_once('=') else {
+                continue;
+            };
             match (key, value.parse::<u64>()) {
                 ("ms", Ok(value)) => millis += value,
                 ("seed" | "revision" | "trace", _) => {}
@@ -162,14 +177,22 @@ fn many(arguments: &Arguments) -> ExitCode {
         millis as f64 / 3_600_000.0,
         faults.values().sum::<u64>(),
         failed.len(),
-        if failed.is_empty() { String::new() } else { format!(" (seeds {failed:?})") },
+        if failed.is_empty() {
+            String::new()
+        } else {
+            format!(" (seeds {failed:?})")
+        },
         began.elapsed().as_secs_f64()
     );
     let missing: Vec<&&str> = FAULTS.iter().filter(|fault| !faults.contains_key(**fault)).collect();
     if !missing.is_empty() {
         println!("these faults never happened, so nothing is shown of them: {missing:?}");
     }
-    if failed.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.is_empty() && missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn child(arguments: &Arguments, seed: u64, root: &Path) -> (bool, String) {

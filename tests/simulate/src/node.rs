@@ -170,7 +170,10 @@ impl Hardware {
         match step {
             export::Step::Serve { settings, .. } => {
                 if settings.generation < *floor {
-                    return Err(format!("generation {} is over; {floor} was heard of", settings.generation));
+                    return Err(format!(
+                        "generation {} is over; {floor} was heard of",
+                        settings.generation
+                    ));
                 }
                 (*floor, *served) = (settings.generation, Some(settings.clone()));
             }
@@ -178,5 +181,4 @@ impl Hardware {
         }
         Ok(())
     }
-
 }

@@ -57,7 +57,10 @@ pub struct Outcome {
 pub fn run(plan: Plan, root: &Path) -> Outcome {
     let root = root.to_owned();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
         runtime.expect("a runtime").block_on(go(plan, &root))
     });
     thread.join().expect("the simulation went to its end")
@@ -74,9 +77,20 @@ async fn go(plan: Plan, root: &Path) -> Outcome {
     // Without a scheduler's component the built-in policy decides: a scheduler has a thread of its own.
     let components: Vec<Vec<u8>> = ["file", "libvirt", "nbd"].iter().map(read).collect();
     let folder = root.join("target/simulate");
-    let options = Options { cache_dir: folder.join("compiled"), compiler: Compiler::InProcess, limits: Limits::default() };
+    let options = Options {
+        cache_dir: folder.join("compiled"),
+        compiler: Compiler::InProcess,
+        limits: Limits::default(),
+    };
     let runtime = Runtime::open(options).expect("the sandbox");
-    let world = World::new(plan.seed, plan.mutation, runtime, &folder.join("plugins"), components, plan.tells);
+    let world = World::new(
+        plan.seed,
+        plan.mutation,
+        runtime,
+        &folder.join("plugins"),
+        components,
+        plan.tells,
+    );
     for at in 0..MANAGERS {
         world.start_manager(at).await;
     }
@@ -121,7 +135,10 @@ async fn quiet(world: &Arc<World>) {
             return;
         }
         if began.elapsed() > REST_MAX {
-            let first = unrest.first().cloned().unwrap_or_else(|| "it writes without an end".to_owned());
+            let first = unrest
+                .first()
+                .cloned()
+                .unwrap_or_else(|| "it writes without an end".to_owned());
             world.checker().violated(format!("no rest: {first}"));
             return;
         }
@@ -138,7 +155,13 @@ fn unrest(world: &World) -> Vec<String> {
         let on: Vec<String> = servers
             .iter()
             .enumerate()
-            .filter(|(_, server)| server.hardware.domains.get(&id).is_some_and(|domain| domain.state == RunState::Running))
+            .filter(|(_, server)| {
+                server
+                    .hardware
+                    .domains
+                    .get(&id)
+                    .is_some_and(|domain| domain.state == RunState::Running)
+            })
             .map(|(at, _)| format!("n{at}"))
             .collect();
         let placed: Vec<String> = machine.placement.iter().map(|place| place.node.to_string()).collect();
@@ -146,12 +169,19 @@ fn unrest(world: &World) -> Vec<String> {
         let runs = machine.spec.power == Power::On && machine.status.phase == MachinePhase::Running && on == placed;
         let stopped = machine.spec.power == Power::Off && on.is_empty() && machine.is_settled();
         if !(waits || (runs && machine.is_settled()) || stopped) {
-            unrest.push(format!("{key} is {:?}, placed {placed:?}, runs {on:?}: {:?}", machine.status.phase, machine.status.conditions));
+            unrest.push(format!(
+                "{key} is {:?}, placed {placed:?}, runs {on:?}: {:?}",
+                machine.status.phase, machine.status.conditions
+            ));
         }
     }
     for (key, volume) in &checker.volumes {
         let phase = volume.status.phase;
-        if !matches!(phase, VolumePhase::Ready | VolumePhase::Unplaceable | VolumePhase::Resizing) || volume.meta.is_deleting() {
+        if !matches!(
+            phase,
+            VolumePhase::Ready | VolumePhase::Unplaceable | VolumePhase::Resizing
+        ) || volume.meta.is_deleting()
+        {
             unrest.push(format!("{key} is {phase:?}: {:?}", volume.status.conditions));
         }
     }
@@ -162,9 +192,17 @@ fn unrest(world: &World) -> Vec<String> {
             unrest.push(format!("{key} was acknowledged and is not there"));
         }
     }
-    let known: Vec<String> = checker.machines.values().map(|machine| machine.meta.id.to_string()).collect();
+    let known: Vec<String> = checker
+        .machines
+        .values()
+        .map(|machine| machine.meta.id.to_string())
+        .collect();
     for (at, server) in servers.iter().enumerate() {
-        let left = server.hardware.domains.iter().filter(|(id, domain)| domain.state == RunState::Running && !known.contains(id));
+        let left = server
+            .hardware
+            .domains
+            .iter()
+            .filter(|(id, domain)| domain.state == RunState::Running && !known.contains(id));
         unrest.extend(left.map(|(id, _)| format!("{id} runs on n{at}, and there is no such machine")));
     }
     unrest

@@ -79,7 +79,10 @@ pub fn script(seed: u64, length: Duration) -> Vec<Event> {
     while at < length {
         let after = rng.millis(200, 8_000);
         at += after;
-        events.push(Event { after, what: what(&rng) });
+        events.push(Event {
+            after,
+            what: what(&rng),
+        });
     }
     events
 }
@@ -96,7 +99,10 @@ fn what(rng: &Rng) -> What {
         37..40 => What::Grow(rng.below(NAMES)),
         40..46 => What::Cordon(server(), rng.happens(400)),
         46..49 => What::Drain(server()),
-        49..55 => What::CrashManager(usize::try_from(rng.below(MANAGERS as u64)).unwrap_or(0), millis(500, 20_000)),
+        49..55 => What::CrashManager(
+            usize::try_from(rng.below(MANAGERS as u64)).unwrap_or(0),
+            millis(500, 20_000),
+        ),
         55..61 => What::Freeze(millis(500, 20_000)),
         61..66 => What::StoreDown(millis(200, 9_000)),
         66..74 => What::LoseAnswers(millis(1_000, 15_000)),
@@ -136,7 +142,9 @@ async fn ask(world: &World, what: What) {
         What::CreateVolume(number) => {
             let volume = volume(&format!("v{number}"), None);
             let at = keys::volume(&volume.meta.project, &volume.meta.name);
-            let txn = Txn::new().when(Compare::absent(at.clone())).put(at.clone(), encoded(&volume));
+            let txn = Txn::new()
+                .when(Compare::absent(at.clone()))
+                .put(at.clone(), encoded(&volume));
             commit(world, txn, &[(at, 1)]).await;
         }
         What::Delete(number) => {
@@ -170,7 +178,9 @@ async fn ask(world: &World, what: What) {
         }
         What::Grow(number) => {
             change::<Volume>(world, volume_key(number), |volume| {
-                let Ok(size) = (volume.spec.size.bytes() + (256 << 20)).try_into() else { return false };
+                let Ok(size) = (volume.spec.size.bytes() + (256 << 20)).try_into() else {
+                    return false;
+                };
                 volume.spec.size = size;
                 volume.meta.generation = volume.meta.generation.next();
                 !volume.meta.is_deleting()
@@ -233,19 +243,35 @@ async fn create(world: &World, number: u64, with: u64) {
     if with == 1 {
         let root = volume(&format!("{of}-root"), Some(holder));
         let root_at = keys::volume(&root.meta.project, &root.meta.name);
-        volumes.push(Attachment { id: root.meta.id, name: root.meta.name.clone(), delete_with_machine: true });
-        txn = txn.when(Compare::absent(root_at.clone())).put(root_at.clone(), encoded(&root));
+        volumes.push(Attachment {
+            id: root.meta.id,
+            name: root.meta.name.clone(),
+            delete_with_machine: true,
+        });
+        txn = txn
+            .when(Compare::absent(root_at.clone()))
+            .put(root_at.clone(), encoded(&root));
         promised.push((root_at, 1));
     } else {
         // A volume that is there, wherever it is.
-        let Ok(Some(kv)) = world.requests.get(&volume_key(number).into(), None).await else { return };
-        let Ok(mut other) = record::decode::<Volume>(&kv.value) else { return };
+        let Ok(Some(kv)) = world.requests.get(&volume_key(number).into(), None).await else {
+            return;
+        };
+        let Ok(mut other) = record::decode::<Volume>(&kv.value) else {
+            return;
+        };
         if other.machine.is_some() || other.meta.is_deleting() || other.status.phase != VolumePhase::Ready {
             return;
         }
         other.machine = Some(holder);
-        volumes.push(Attachment { id: other.meta.id, name: other.meta.name.clone(), delete_with_machine: false });
-        txn = txn.when(Compare::mod_revision(kv.key.clone(), kv.mod_revision)).put(kv.key, encoded(&other));
+        volumes.push(Attachment {
+            id: other.meta.id,
+            name: other.meta.name.clone(),
+            delete_with_machine: false,
+        });
+        txn = txn
+            .when(Compare::mod_revision(kv.key.clone(), kv.mod_revision))
+            .put(kv.key, encoded(&other));
     }
     let machine = Machine {
         meta: meta(id, &of),
@@ -259,7 +285,10 @@ async fn create(world: &World, number: u64, with: u64) {
             volumes,
             ports: Vec::new(),
             first_boot: FirstBoot::default(),
-            wishes: Wishes { remote_volumes: with == 2, ..Wishes::default() },
+            wishes: Wishes {
+                remote_volumes: with == 2,
+                ..Wishes::default()
+            },
         },
         placement: None,
         status: MachineStatus::pending(),
@@ -269,7 +298,9 @@ async fn create(world: &World, number: u64, with: u64) {
 
 /// Writes; what is acknowledged must be there from then on.
 async fn commit(world: &World, txn: Txn, promised: &[(String, u64)]) -> bool {
-    let Ok(result) = world.requests.txn(txn).await else { return true };
+    let Ok(result) = world.requests.txn(txn).await else {
+        return true;
+    };
     if result.succeeded {
         let mut checker = world.checker();
         for (key, generation) in promised {
@@ -288,8 +319,12 @@ async fn commit(world: &World, txn: Txn, promised: &[(String, u64)]) -> bool {
 
 async fn change<T: Serialize + DeserializeOwned>(world: &World, key: String, change: impl Fn(&mut T) -> bool) {
     for _ in 0..10 {
-        let Ok(Some(kv)) = world.requests.get(&key.clone().into(), None).await else { return };
-        let Ok(mut value) = record::decode::<T>(&kv.value) else { return };
+        let Ok(Some(kv)) = world.requests.get(&key.clone().into(), None).await else {
+            return;
+        };
+        let Ok(mut value) = record::decode::<T>(&kv.value) else {
+            return;
+        };
         if !change(&mut value) {
             return;
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream;
 use symphony_store::{
-    Error, Key, KeyValue, LeaseId, LeaseStatus, Range, RangeResult, Result, Revision, Status, Store, Txn, TxnResult, Watch,
-    WatchBatch, WatchStream,
+    Error, Key, KeyValue, LeaseId, LeaseStatus, Range, RangeResult, Result, Revision, Status, Store, Txn, TxnResult,
+    Watch, WatchBatch, WatchStream,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -92,7 +92,10 @@ pub struct SimStore {
 struct Simulated;
 
 fn unavailable(maybe_done: bool) -> Error {
-    Error::Unavailable { maybe_done, source: Arc::new(Simulated) }
+    Error::Unavailable {
+        maybe_done,
+        source: Arc::new(Simulated),
+    }
 }
 
 impl Default for SimStore {
@@ -112,7 +115,12 @@ impl SimStore {
             leased: Notify::new(),
         });
         tokio::spawn(expire(Arc::downgrade(&core)));
-        Self { core, condition: Arc::new(watch::channel(Condition::default()).0), rng: None, lost: Arc::default() }
+        Self {
+            core,
+            condition: Arc::new(watch::channel(Condition::default()).0),
+            rng: None,
+            lost: Arc::default(),
+        }
     }
 
     /// Another way to the same store, with delays.
@@ -194,7 +202,9 @@ async fn expire(core: std::sync::Weak<Core>) {
     loop {
         let Some(strong) = core.upgrade() else { return };
         let next = strong.state().next_expiry();
-        let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1)).min(Instant::now() + Duration::from_secs(1));
+        let next = next
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
+            .min(Instant::now() + Duration::from_secs(1));
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(next) => {}
@@ -242,7 +252,10 @@ impl Reader {
             }
             if self.next <= head + 1 && (!self.caught_up || self.next <= head) {
                 (self.caught_up, self.next) = (true, head + 1);
-                return Ok(WatchBatch { revision: Revision(head), events: Vec::new() });
+                return Ok(WatchBatch {
+                    revision: Revision(head),
+                    events: Vec::new(),
+                });
             }
             tokio::select! {
                 biased;
@@ -257,7 +270,10 @@ impl Reader {
 impl Store for SimStore {
     async fn get(&self, key: &Key, at: Option<Revision>) -> Result<Option<KeyValue>> {
         key.check()?;
-        let range = Range { at, ..Range::key(key.clone()) };
+        let range = Range {
+            at,
+            ..Range::key(key.clone())
+        };
         Ok(self.range(range).await?.kvs.into_iter().next())
     }
 
@@ -317,7 +333,11 @@ impl Store for SimStore {
     async fn status(&self) -> Result<Status> {
         let status = |state: &mut State| {
             let (revision, compact_revision) = (Revision(state.revision), Revision(state.compact));
-            Ok(Status { revision, compact_revision, size_bytes: 1 })
+            Ok(Status {
+                revision,
+                compact_revision,
+                size_bytes: 1,
+            })
         };
         self.call(false, status).await
     }

@@ -79,7 +79,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl World {
     /// A new one, with nobody in it yet.
     #[must_use]
-    pub fn new(seed: u64, mutation: Mutation, runtime: Runtime, folder: &Path, components: Vec<Vec<u8>>, tells: bool) -> Arc<Self> {
+    pub fn new(
+        seed: u64,
+        mutation: Mutation,
+        runtime: Runtime,
+        folder: &Path,
+        components: Vec<Vec<u8>>,
+        tells: bool,
+    ) -> Arc<Self> {
         let (rng, store) = (Rng::new(seed), SimStore::new());
         let mut checker = Checker::default();
         checker.told = tells.then(Vec::new);
@@ -89,7 +96,12 @@ impl World {
         store.on_commit(Box::new(move |batch| {
             let mut checker = lock(&of);
             let keys: Vec<String> = batch.events.iter().map(|event| event.key().to_string()).collect();
-            checker.tell(&format!("{} r{} {}", began.elapsed().as_millis(), batch.revision, keys.join(" ")));
+            checker.tell(&format!(
+                "{} r{} {}",
+                began.elapsed().as_millis(),
+                batch.revision,
+                keys.join(" ")
+            ));
             checker.committed(batch);
         }));
         Arc::new(Self {
@@ -157,11 +169,16 @@ impl World {
     #[must_use]
     pub fn leading(&self) -> Option<(usize, Control)> {
         let managers = lock(&self.managers);
-        let running = managers.iter().enumerate().filter_map(|(at, manager)| Some((at, manager.as_ref()?)));
-        let mut leading = running.filter(|(_, manager)| !manager.frozen).filter_map(|(at, manager)| match manager.office.standing() {
-            Standing::Leading(control) => Some((at, control)),
-            _ => None,
-        });
+        let running = managers
+            .iter()
+            .enumerate()
+            .filter_map(|(at, manager)| Some((at, manager.as_ref()?)));
+        let mut leading = running
+            .filter(|(_, manager)| !manager.frozen)
+            .filter_map(|(at, manager)| match manager.office.standing() {
+                Standing::Leading(control) => Some((at, control)),
+                _ => None,
+            });
         leading.next()
     }
 
@@ -184,9 +201,18 @@ impl World {
             first_party: self.components.clone(),
             stop: stop.clone(),
         };
-        let election = Lease { manager: format!("m{at}"), address: format!("m{at}:1"), ttl: LEASE_TTL };
+        let election = Lease {
+            manager: format!("m{at}"),
+            address: format!("m{at}:1"),
+            ttl: LEASE_TTL,
+        };
         if let Ok(office) = Office::among(config, election).await {
-            lock(&self.managers)[at] = Some(Manager { door, office, stop, frozen: false });
+            lock(&self.managers)[at] = Some(Manager {
+                door,
+                office,
+                stop,
+                frozen: false,
+            });
         }
     }
 
@@ -199,7 +225,9 @@ impl World {
 
     /// Kills a manager where it is, and starts it again later.
     pub async fn crash_manager(self: Arc<Self>, at: usize, millis: u64) {
-        let Some(manager) = lock(&self.managers)[at].take() else { return };
+        let Some(manager) = lock(&self.managers)[at].take() else {
+            return;
+        };
         manager.door.set(|door| (door.dead, door.frozen) = (true, false));
         manager.stop.cancel();
         self.count("manager crashed");
@@ -234,7 +262,12 @@ impl World {
 
     fn doors(&self) -> Vec<SimStore> {
         let managers = lock(&self.managers);
-        managers.iter().flatten().map(|manager| manager.door.clone()).chain([self.requests.clone()]).collect()
+        managers
+            .iter()
+            .flatten()
+            .map(|manager| manager.door.clone())
+            .chain([self.requests.clone()])
+            .collect()
     }
 
     /// For a while nobody reaches the store.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use symphony_simulate::store::SimStore;
-use symphony_store::conformance::{PassTime, run_all};
 use symphony_store::Store;
+use symphony_store::conformance::{PassTime, run_all};
 
 #[tokio::test(start_paused = true)]
 async fn the_simulated_store_conforms() {

@@ -17,8 +17,8 @@ use symphony_core::plan::Kind as _;
 use symphony_core::plan::machine::Machines;
 use symphony_protocol::{Hello, KEEP_MAX, Readmit, Readmitted, SILENCE_MS_MAX};
 use symphony_store::{Compare, Txn};
-use tokio_util::sync::CancellationToken;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::events::{about_node, event, with};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use tokio::time::Instant;
 use crate::view::ResourceKey;
+use tokio::time::Instant;
 
 /// The time of each one's next look.
 #[derive(Default)]

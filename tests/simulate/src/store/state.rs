@@ -7,8 +7,8 @@ use symphony_store::limits::{
     DELETE_KEYS_MAX, LEASE_KEYS_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN, RANGE_BYTES_MAX, TXN_GET_KEYS_MAX,
 };
 use symphony_store::{
-    Compare, CompareOp, Error, Event, Key, KeyValue, Keys, LeaseId, LeaseStatus, Op, OpResult, Range, RangeResult, Result,
-    Revision, Target, Txn, TxnResult, WatchBatch,
+    Compare, CompareOp, Error, Event, Key, KeyValue, Keys, LeaseId, LeaseStatus, Op, OpResult, Range, RangeResult,
+    Result, Revision, Target, Txn, TxnResult, WatchBatch,
 };
 use tokio::time::Instant;
 
@@ -42,7 +42,10 @@ fn within<'m>(live: &'m BTreeMap<Key, KeyValue>, keys: &'m Keys) -> impl Iterato
 
 impl State {
     pub(super) fn new() -> Self {
-        Self { revision: 1, ..Self::default() }
+        Self {
+            revision: 1,
+            ..Self::default()
+        }
     }
 
     pub(super) fn range(&self, range: &Range) -> Result<RangeResult> {
@@ -53,7 +56,10 @@ impl State {
             Some(requested) if requested > current => return Err(Error::FutureRevision { requested, current }),
             Some(requested) if requested.0 < self.compact => {
                 let compact_revision = Revision(self.compact);
-                return Err(Error::Compacted { requested, compact_revision });
+                return Err(Error::Compacted {
+                    requested,
+                    compact_revision,
+                });
             }
             Some(at) if at < current => {
                 past = self.at(at.0);
@@ -67,7 +73,12 @@ impl State {
     /// The keys as they were.
     fn at(&self, revision: u64) -> BTreeMap<Key, KeyValue> {
         let mut live = self.live.clone();
-        for batch in self.history.iter().rev().take_while(|batch| batch.revision.0 > revision) {
+        for batch in self
+            .history
+            .iter()
+            .rev()
+            .take_while(|batch| batch.revision.0 > revision)
+        {
             for event in batch.events.iter().rev() {
                 match event.prev() {
                     Some(prev) => drop(live.insert(prev.key.clone(), prev.clone())),
@@ -111,11 +122,17 @@ impl State {
                     for key in &found {
                         self.delete(key, at, &mut events);
                     }
-                    OpResult::Delete { deleted: found.len() as u64 }
+                    OpResult::Delete {
+                        deleted: found.len() as u64,
+                    }
                 }
                 Op::Get { range } => {
                     let limit = range.limit.unwrap_or(TXN_GET_KEYS_MAX).min(TXN_GET_KEYS_MAX);
-                    let range = Range { at: None, limit: Some(limit), ..range.clone() };
+                    let range = Range {
+                        at: None,
+                        limit: Some(limit),
+                        ..range.clone()
+                    };
                     OpResult::Get(list(&self.live, &range, at, true)?)
                 }
             });
@@ -127,15 +144,26 @@ impl State {
                 answer.revision = revision;
             }
         }
-        Ok(TxnResult { succeeded, revision, results })
+        Ok(TxnResult {
+            succeeded,
+            revision,
+            results,
+        })
     }
 
     fn refuse(&self, ops: &[Op]) -> Result<()> {
         let mut added: BTreeMap<u64, usize> = BTreeMap::new();
         for op in ops {
             match op {
-                Op::Put { key, lease: Some(lease), .. } => {
-                    let known = self.leases.get(&lease.0).ok_or(Error::LeaseNotFound { lease: *lease })?;
+                Op::Put {
+                    key,
+                    lease: Some(lease),
+                    ..
+                } => {
+                    let known = self
+                        .leases
+                        .get(&lease.0)
+                        .ok_or(Error::LeaseNotFound { lease: *lease })?;
                     let added = added.entry(lease.0).or_default();
                     *added += usize::from(!known.keys.contains(key));
                     if known.keys.len() + *added > LEASE_KEYS_MAX {
@@ -164,13 +192,20 @@ impl State {
     fn delete(&mut self, key: &Key, mod_revision: Revision, events: &mut Vec<Event>) {
         let Some(before) = self.live.remove(key) else { return };
         self.unlease(Some(&before));
-        events.push(Event::Delete { key: key.clone(), mod_revision, prev: Some(before) });
+        events.push(Event::Delete {
+            key: key.clone(),
+            mod_revision,
+            prev: Some(before),
+        });
     }
 
     fn finish(&mut self, events: Vec<Event>) {
         if !events.is_empty() {
             self.revision += 1;
-            self.history.push_back(WatchBatch { revision: Revision(self.revision), events });
+            self.history.push_back(WatchBatch {
+                revision: Revision(self.revision),
+                events,
+            });
         }
     }
 
@@ -201,7 +236,12 @@ impl State {
         let skipped = next.saturating_sub(self.compact.max(1) + 1);
         let batches = self.history.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX));
         for batch in batches {
-            let mut events: Vec<Event> = batch.events.iter().filter(|event| keys.contains(event.key())).cloned().collect();
+            let mut events: Vec<Event> = batch
+                .events
+                .iter()
+                .filter(|event| keys.contains(event.key()))
+                .cloned()
+                .collect();
             if events.is_empty() || batch.revision.0 < next {
                 continue;
             }
@@ -212,7 +252,10 @@ impl State {
                     }
                 }
             }
-            return Some(WatchBatch { revision: batch.revision, events });
+            return Some(WatchBatch {
+                revision: batch.revision,
+                events,
+            });
         }
         None
     }
@@ -220,7 +263,10 @@ impl State {
     pub(super) fn check_watch(&self, from: u64) -> Result<()> {
         if from.max(2) <= self.compact {
             let (requested, compact_revision) = (Revision(from), Revision(self.compact));
-            return Err(Error::Compacted { requested, compact_revision });
+            return Err(Error::Compacted {
+                requested,
+                compact_revision,
+            });
         }
         Ok(())
     }
@@ -231,7 +277,10 @@ impl State {
             return Err(Error::FutureRevision { requested, current });
         }
         if requested <= compact_revision {
-            return Err(Error::Compacted { requested, compact_revision });
+            return Err(Error::Compacted {
+                requested,
+                compact_revision,
+            });
         }
         while self.history.front().is_some_and(|batch| batch.revision <= requested) {
             self.history.pop_front();
@@ -247,7 +296,14 @@ impl State {
         }
         self.last_lease += 1;
         let until = Instant::now() + ttl;
-        self.leases.insert(self.last_lease, Lease { ttl, until, keys: BTreeSet::new() });
+        self.leases.insert(
+            self.last_lease,
+            Lease {
+                ttl,
+                until,
+                keys: BTreeSet::new(),
+            },
+        );
         Ok(LeaseId(self.last_lease))
     }
 
@@ -300,7 +356,12 @@ fn list(live: &BTreeMap<Key, KeyValue>, range: &Range, revision: Revision, cuts:
     };
     if range.count_only {
         let count = Some(found.len() as u64);
-        return Ok(RangeResult { revision, kvs: Vec::new(), more: false, count });
+        return Ok(RangeResult {
+            revision,
+            kvs: Vec::new(),
+            more: false,
+            count,
+        });
     }
     let (mut kvs, mut bytes, mut more) = (Vec::new(), 0, false);
     for kv in found {
@@ -314,12 +375,20 @@ fn list(live: &BTreeMap<Key, KeyValue>, range: &Range, revision: Revision, cuts:
         }
         bytes += kv.key.as_bytes().len() + kv.value.len() + EACH_BYTES;
         if bytes > RANGE_BYTES_MAX && !cuts {
-            return Err(Error::TooLarge { what: "answer", max: RANGE_BYTES_MAX });
+            return Err(Error::TooLarge {
+                what: "answer",
+                max: RANGE_BYTES_MAX,
+            });
         }
         kvs.push(kv);
     }
     let count = (!more).then_some(kvs.len() as u64);
-    Ok(RangeResult { revision, kvs, more, count })
+    Ok(RangeResult {
+        revision,
+        kvs,
+        more,
+        count,
+    })
 }
 
 fn is<T: Ord + ?Sized>(op: CompareOp, stored: &T, given: &T) -> bool {
