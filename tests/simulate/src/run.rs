@@ -175,6 +175,22 @@ fn unrest(world: &World) -> Vec<String> {
             ));
         }
     }
+    let placed = |id: &str, at: usize| {
+        let mut machines = checker
+            .machines
+            .values()
+            .filter(|machine| machine.meta.id.to_string() == *id);
+        machines.any(|machine| {
+            machine
+                .placement
+                .as_ref()
+                .is_some_and(|place| place.node.as_str() == format!("n{at}"))
+        })
+    };
+    for (at, server) in servers.iter().enumerate() {
+        let left = server.hardware.domains.keys().filter(|id| !placed(id, at));
+        unrest.extend(left.map(|id| format!("{id} is left on n{at}, where it is not placed")));
+    }
     for (key, volume) in &checker.volumes {
         let phase = volume.status.phase;
         if !matches!(

@@ -30,7 +30,7 @@ fn is_found(mutation: &str, seeds: std::ops::Range<u32>) {
     let finds = |seed: u32| {
         let output = simulate(&["--seed", &seed.to_string(), "--minutes", "60", "--mutation", mutation]);
         let said = said(&output);
-        said.contains(" runs on ") || said.contains(" is written to by ")
+        said.contains(" runs on ") || said.contains(" is written to by ") || said.contains(" is left on ")
     };
     assert!(seeds.into_iter().any(finds), "{mutation} was not found");
 }
@@ -38,4 +38,9 @@ fn is_found(mutation: &str, seeds: std::ops::Range<u32>) {
 #[test]
 fn a_fence_without_proof_is_found() {
     is_found("fences-without-proof", 1..10);
+}
+
+#[test]
+fn a_return_that_ends_nothing_is_found() {
+    is_found("keeps-all", 1..10);
 }
