@@ -4,7 +4,10 @@ use std::process::{Command, Output};
 
 fn simulate(arguments: &[&str]) -> Output {
     let program = env!("CARGO_BIN_EXE_symphony-simulate");
-    Command::new(program).args(arguments).output().unwrap()
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("the simulation runs")
 }
 
 fn said(output: &Output) -> String {
