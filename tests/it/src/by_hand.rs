@@ -243,5 +243,19 @@ impl Drop for ByHand {
                 tail.iter().rev().for_each(|line| eprintln!("{line}"));
             }
         }
+        // Compute agents leave libvirtd running: machines outlive them.
+        let etcd = self.processes.remove("etcd");
+        let names: Vec<String> = std::mem::take(&mut self.processes).into_keys().collect();
+        drop(etcd);
+        for folder in names.iter().map(|name| self.folder(name)) {
+            if folder.join("libvirt").exists() {
+                let mut down = Command::new(program("symphony-agent"));
+                down.args(["down", "--patience", "0", "--config-dir"]).arg(&folder);
+                let ended = down.stdin(Stdio::null()).status();
+                if !ended.is_ok_and(|status| status.success()) {
+                    eprintln!("--- something of {} may be left running ---", folder.display());
+                }
+            }
+        }
     }
 }
