@@ -51,11 +51,11 @@ impl Source {
         Ok(Self::new(file, metadata.is_file().then_some(metadata.len())))
     }
 
-    /// What an http address gives.
+    /// What an http or https address gives.
     pub(crate) async fn url(url: &str) -> Result<Self, Failure> {
-        if !url.starts_with("http://") {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(
-                Failure::usage(format!("{url:?} is not an http:// address")).hint(format!(
+                Failure::usage(format!("{url:?} is neither an http:// nor an https:// address")).hint(format!(
                     "fetch it with a tool that speaks it: curl -fsSL {url} | symphony image create NAME --file -"
                 )),
             );

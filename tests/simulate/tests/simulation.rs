@@ -16,7 +16,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn simulated_hours_pass_without_a_violation() {
-    let output = simulate(&["--hours", "6", "--minutes", "30"]);
+    let output = simulate(&["--hours", "3", "--minutes", "30"]);
     assert!(output.status.success(), "{}", said(&output));
 }
 

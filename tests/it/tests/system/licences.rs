@@ -17,6 +17,8 @@ const ALLOWED: &[&str] = &[
     "Unlicense",
     "CC0-1.0",
     "0BSD",
+    // For data: the web's root certificates, which the client uses for images from https addresses.
+    "CDLA-Permissive-2.0",
 ];
 
 /// Packages under a licence that lets whoever has symphony change them and build it anew, as everyone can who has its
