@@ -16,9 +16,7 @@ mod fault;
 mod feed;
 mod follow;
 mod options;
-#[cfg(not(feature = "conformance"))]
-mod order;
-#[cfg(feature = "conformance")]
+#[doc(hidden)]
 pub mod order;
 mod version;
 mod watch;
