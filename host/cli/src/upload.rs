@@ -125,8 +125,8 @@ mod tests {
                 .message
                 .contains("/nope/x")
         );
-        let https = Source::url("https://example.org/disk").await.err().unwrap();
-        assert_eq!(https.exit, crate::Exit::Usage);
-        assert!(https.hint.unwrap().contains("curl"));
+        let other = Source::url("ftp://example.org/disk").await.err().unwrap();
+        assert_eq!(other.exit, crate::Exit::Usage);
+        assert!(other.hint.unwrap().contains("curl"));
     }
 }
