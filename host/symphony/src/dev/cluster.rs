@@ -243,31 +243,40 @@ impl<'a> Cluster<'a> {
         self.store.stop().await;
     }
 
-    /// Makes a manager a member, unless it is one.
+    /// Makes a manager a member, unless it is one, and waits until it serves as one: in between its control socket goes for
+    /// a moment.
     async fn initialise(&self, number: u8) -> Result<(), Failure> {
         let end = tokio::time::Instant::now() + PATIENCE;
+        let mut is_member = false;
         loop {
             self.managers.expect_alive()?;
-            let said = match self.client(number) {
-                Ok(client) => client.manager_init().await.map(drop),
-                Err(failure) if tokio::time::Instant::now() >= end => return Err(failure),
-                // Its socket is not there yet.
-                Err(_) => {
-                    tokio::time::sleep(LOOK_AGAIN).await;
+            let failure = match self.step_in(number, is_member).await {
+                Ok(true) if is_member => return Ok(()),
+                Ok(now) => {
+                    is_member |= now;
                     continue;
                 }
+                Err(failure) => failure,
             };
-            match said {
-                Ok(()) => return Ok(()),
-                Err(ClientError::Problem(problem)) if problem.code == Code::Conflict => return Ok(()),
-                Err(error) if tokio::time::Instant::now() >= end => {
-                    return Err(Failure::caused(
-                        format!("manager {number} did not become a member"),
-                        &error,
-                    ));
-                }
-                Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            if tokio::time::Instant::now() >= end {
+                return Err(failure);
             }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Asks a manager to become a member, or whether it serves as one: whether it is, and does.
+    async fn step_in(&self, number: u8, is_member: bool) -> Result<bool, Failure> {
+        let client = self.client(number)?;
+        let said = if is_member {
+            client.services().await.map(drop)
+        } else {
+            client.manager_init().await.map(drop)
+        };
+        match said {
+            Ok(()) => Ok(true),
+            Err(ClientError::Problem(problem)) if !is_member && problem.code == Code::Conflict => Ok(true),
+            Err(error) => Err(Failure::caused(format!("manager {number} does not serve"), &error)),
         }
     }
 
