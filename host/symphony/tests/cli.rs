@@ -276,7 +276,7 @@ fn nodes_and_services(cloud: &Cloud) {
         .fails(3, &[id]);
     cloud
         .run_args(&["--socket", socket, "volume", "list"])
-        .fails(2, &["manager service"]);
+        .fails(2, &["control sockets serve"]);
     cloud
         .run("--socket /nope/control.sock manager service list")
         .fails(3, &["/nope/control.sock", "symphony dev"]);
@@ -541,13 +541,17 @@ fn a_manager_needs_a_folder_and_an_etcd_that_is_there() {
 fn agent_becomes_the_program_beside() {
     need_agent();
     let home = tempfile::tempdir().unwrap();
+    // One that can't be read ends it at once; without one it waits to be let in.
+    let folder = home.path().join("agent");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("agent.toml"), "colour = 1").unwrap();
     let output = command(home.path())
-        .args(["agent", "--config-dir", "/nope"])
+        .args(["agent", "--config-dir", folder.to_str().unwrap()])
         .stdin(Stdio::null())
         .output()
         .unwrap();
     let ran = Ran::new("agent".into(), output);
-    assert!(ran.code != 0 && ran.stderr.contains("/nope"), "{ran:?}");
+    assert!(ran.code != 0 && ran.stderr.contains("agent.toml"), "{ran:?}");
 }
 
 #[test]
