@@ -13,9 +13,8 @@ const STEPS: &str = "SYMPHONY_EXPORT_STEPS";
 
 /// Not a test: the process that does the steps of [`agent`] and may die.
 #[test]
-#[ignore = "the process that the crash test starts and kills"]
 fn worker() {
-    let work = std::env::var_os(STEPS).expect("the crash test says what to do");
+    let Some(work) = std::env::var_os(STEPS) else { return };
     let (top, steps): (std::path::PathBuf, Vec<Step>) = serde_json::from_str(work.to_str().unwrap()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -41,7 +40,7 @@ fn agent(top: &Path, steps: &[Step], setting: (&str, &str)) -> ExitStatus {
     let work = serde_json::to_string(&(top, steps)).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "crash::worker", "--nocapture", "--ignored"])
+        .args(["--exact", "crash::worker", "--nocapture"])
         .env(STEPS, work)
         .env(setting.0, setting.1)
         .stdin(Stdio::null())

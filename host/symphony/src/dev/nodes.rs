@@ -102,7 +102,7 @@ fn write_one(root: &Path, index: usize, wanted: &Wanted<'_>) -> Result<Node, Fai
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => fresh,
         Err(error) => return Err(failed(&error)),
         Ok(text) => {
-            let mut kept: AgentConfig = toml::from_str(&text).map_err(|error| {
+            let mut kept = read(&text).map_err(|error| {
                 Failure::caused(format!("could not read {}", path.display()), &error)
                     .hint("repair the file, or remove it to have it written again")
             })?;
@@ -129,6 +129,14 @@ fn write_one(root: &Path, index: usize, wanted: &Wanted<'_>) -> Result<Node, Fai
         folder,
         roles: config.roles,
     })
+}
+
+/// A configuration; one from before there were certificates has the manager's address and a secret, which count no more.
+fn read(text: &str) -> Result<AgentConfig, toml::de::Error> {
+    let mut table: toml::Table = toml::from_str(text)?;
+    table.remove("manager");
+    table.remove("token");
+    table.try_into()
 }
 
 /// The configuration of a node that is not there yet.
@@ -215,7 +223,7 @@ mod tests {
         addresses: None,
     };
 
-    fn read(node: &Node) -> AgentConfig {
+    fn of(node: &Node) -> AgentConfig {
         toml::from_str(&std::fs::read_to_string(node.folder.join(AGENT_CONFIG_FILE)).unwrap()).unwrap()
     }
 
@@ -223,7 +231,7 @@ mod tests {
     fn nodes_differ_and_the_first_keeps_images() {
         let home = tempfile::tempdir().unwrap();
         let nodes = write(home.path(), &Wanted { count: 4, ..WANTED }).unwrap();
-        let configs: Vec<_> = nodes.iter().map(read).collect();
+        let configs: Vec<_> = nodes.iter().map(of).collect();
         let capacities: Vec<_> = configs
             .iter()
             .filter_map(|config| config.pools[0].capacity.clone())
@@ -239,7 +247,7 @@ mod tests {
     fn a_changed_configuration_is_kept() {
         let home = tempfile::tempdir().unwrap();
         let nodes = write(home.path(), &WANTED).unwrap();
-        let mut changed = read(&nodes[0]);
+        let mut changed = of(&nodes[0]);
         changed.labels = "rack=7".parse().unwrap();
         let path = nodes[0].folder.join(AGENT_CONFIG_FILE);
         std::fs::write(&path, toml::to_string(&changed).unwrap()).unwrap();
@@ -249,7 +257,7 @@ mod tests {
         nodes[0]
             .invite(&["127.0.0.1:4444".to_owned()], vec!["secret".to_owned()])
             .unwrap();
-        let now = read(&nodes[0]);
+        let now = of(&nodes[0]);
         assert_eq!(now.join.unwrap().managers, ["127.0.0.1:4444"]);
         std::fs::write(
             nodes[0].folder.join(ENROLLED),
@@ -265,7 +273,15 @@ mod tests {
             ..WANTED
         };
         write(home.path(), &odd).unwrap();
-        assert_eq!(read(&nodes[0]).pools[0].capacity.as_deref(), Some("1000000007B"));
+        assert_eq!(of(&nodes[0]).pools[0].capacity.as_deref(), Some("1000000007B"));
+
+        let before = format!(
+            "manager = \"http://127.0.0.1:1\"\ntoken = \"secret\"\n{}",
+            std::fs::read_to_string(&path).unwrap()
+        );
+        std::fs::write(&path, before).unwrap();
+        write(home.path(), &WANTED).unwrap();
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("secret"));
 
         std::fs::write(&path, "name = 7").unwrap();
         assert!(write(home.path(), &WANTED).unwrap_err().hint.is_some());
@@ -279,18 +295,18 @@ mod tests {
             machines: true,
             ..WANTED
         };
-        let memory = |node: &Node| read(node).compute.unwrap().memory.unwrap().parse::<Bytes>().unwrap();
+        let memory = |node: &Node| of(node).compute.unwrap().memory.unwrap().parse::<Bytes>().unwrap();
         let nodes = write(home.path(), &machines).unwrap();
         assert_eq!(
-            read(&nodes[0]).roles,
+            of(&nodes[0]).roles,
             [Role::Block, Role::Image, Role::Compute, Role::Network]
         );
         assert_eq!(memory(&nodes[0]), share(2));
-        assert_eq!(read(&nodes[1]).compute.unwrap().cpu_overcommit_percent, 400);
+        assert_eq!(of(&nodes[1]).compute.unwrap().cpu_overcommit_percent, 400);
 
         // Without them for once; what was set stays.
         let nodes = write(home.path(), &Wanted { count: 2, ..WANTED }).unwrap();
-        assert_eq!(read(&nodes[1]).roles, [Role::Block]);
+        assert_eq!(of(&nodes[1]).roles, [Role::Block]);
         let told = Wanted {
             memory: Some(Bytes(3 << 30)),
             ..machines
@@ -299,6 +315,6 @@ mod tests {
         assert_eq!(memory(&nodes[1]), Bytes(3 << 30));
         let nodes = write(home.path(), &machines).unwrap();
         assert_eq!(memory(&nodes[1]), Bytes(3 << 30));
-        assert_eq!(read(&nodes[1]).roles, [Role::Block, Role::Compute, Role::Network]);
+        assert_eq!(of(&nodes[1]).roles, [Role::Block, Role::Compute, Role::Network]);
     }
 }
