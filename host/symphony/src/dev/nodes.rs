@@ -276,12 +276,12 @@ mod tests {
         assert_eq!(of(&nodes[0]).pools[0].capacity.as_deref(), Some("1000000007B"));
 
         let before = format!(
-            "manager = \"http://127.0.0.1:1\"\ntoken = \"secret\"\n{}",
+            "manager = \"http://127.0.0.1:1\"\ntoken = \"of-before\"\n{}",
             std::fs::read_to_string(&path).unwrap()
         );
         std::fs::write(&path, before).unwrap();
         write(home.path(), &WANTED).unwrap();
-        assert!(!std::fs::read_to_string(&path).unwrap().contains("secret"));
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("of-before"));
 
         std::fs::write(&path, "name = 7").unwrap();
         assert!(write(home.path(), &WANTED).unwrap_err().hint.is_some());
