@@ -216,21 +216,7 @@ impl Cluster {
     /// When a ledger can't be read.
     #[must_use]
     pub fn ledgers(&self) -> Option<BTreeMap<String, u64>> {
-        let records = self.etcdctl(&["get", "--prefix", "v1/ledger/"])?;
-        let lines: Vec<&str> = records.lines().collect();
-        let ledger = |pair: &[&str]| {
-            let node = pair[0].trim_start_matches("v1/ledger/").to_owned();
-            let ledger: serde_json::Value = serde_json::from_str(pair[1]).expect("a ledger is JSON");
-            let pools = ledger["pools"].as_object().expect("it has pools").values();
-            (node, pools.filter_map(|pool| pool["bytes"].as_u64()).sum())
-        };
-        Some(
-            lines
-                .chunks_exact(2)
-                .map(ledger)
-                .filter(|(_, bytes)| *bytes > 0)
-                .collect(),
-        )
+        ledgers(&self.etcdctl(&["get", "--prefix", "v1/ledger/"])?)
     }
 
     /// The published file of a volume.
@@ -274,6 +260,23 @@ impl Cluster {
         }
         found
     }
+}
+
+/// What is claimed by ledgers, as `etcdctl get` prints them: a line with the key, a line with the record. Node to bytes,
+/// without nodes where nothing is claimed.
+pub(crate) fn ledgers(records: &str) -> Option<BTreeMap<String, u64>> {
+    let lines: Vec<&str> = records.lines().collect();
+    let mut claimed = BTreeMap::new();
+    for pair in lines.chunks_exact(2) {
+        let node = pair[0].trim_start_matches("v1/ledger/").to_owned();
+        let ledger: serde_json::Value = serde_json::from_str(pair[1]).ok()?;
+        let pools = ledger["pools"].as_object()?.values();
+        let bytes: u64 = pools.filter_map(|pool| pool["bytes"].as_u64()).sum();
+        if bytes > 0 {
+            claimed.insert(node, bytes);
+        }
+    }
+    Some(claimed)
 }
 
 impl Drop for Cluster {

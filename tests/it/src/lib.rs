@@ -1,6 +1,7 @@
 //! What the system tests stand on: a real cloud of real processes in a folder of its own, and ways to wait for what is
 //! seen, never for the clock.
 
+pub mod apart;
 pub mod by_hand;
 pub mod cloud;
 pub mod cluster;

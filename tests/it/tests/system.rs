@@ -4,6 +4,7 @@
 
 mod system {
     mod arrows;
+    mod chaos;
     mod cluster_by_hand;
     mod cluster_failover;
     mod cluster_members;
