@@ -54,7 +54,14 @@ pub fn apart(test: &str, body: impl Future<Output = ()>) {
     command.arg(std::env::current_exe().expect("a program has a path"));
     command.args(["--exact", test, "--include-ignored", "--nocapture"]);
     // The networks here are no way to a proxy.
-    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+    for proxy in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
         command.env_remove(proxy);
     }
     let status = command.env(MARK, "1").stdin(Stdio::null()).status();

@@ -110,7 +110,10 @@ impl Apart {
             }
             self.run(manager);
             let socket = self.folder(manager).join("control.sock");
-            until("a control socket", async || std::os::unix::net::UnixStream::connect(&socket).ok()).await;
+            until("a control socket", async || {
+                std::os::unix::net::UnixStream::connect(&socket).ok()
+            })
+            .await;
             let _ = self.at(manager, &["manager", "init"]).good();
             let token = cloud::token(&self.folder(manager));
             let endpoint = Endpoint::Http(format!("https://{}:15760", manager.address()));
@@ -183,7 +186,10 @@ impl Apart {
 
     fn at(&self, manager: Space, words: &[&str]) -> Said {
         let mut command = Command::new(program("symphony"));
-        command.arg("--socket").arg(self.folder(manager).join("control.sock")).args(words);
+        command
+            .arg("--socket")
+            .arg(self.folder(manager).join("control.sock"))
+            .args(words);
         command.env("HOME", self.dir()).stdin(Stdio::null());
         Said::of(&command.output().expect("symphony runs"))
     }
@@ -208,10 +214,20 @@ impl Apart {
                 std::iter::once("etcd".to_owned()).chain(flags).collect()
             }
             Program::Manager => {
-                let words = ["manager", "--listen", &format!("{address}:15760"), "--name", space.0, "--etcd"];
+                let words = [
+                    "manager",
+                    "--listen",
+                    &format!("{address}:15760"),
+                    "--name",
+                    space.0,
+                    "--etcd",
+                ];
                 let more = [endpoints(), "--config-dir".to_owned(), folder];
                 let program = program("symphony").display().to_string();
-                std::iter::once(program).chain(words.map(str::to_owned)).chain(more).collect()
+                std::iter::once(program)
+                    .chain(words.map(str::to_owned))
+                    .chain(more)
+                    .collect()
             }
             Program::Agent => {
                 let program = program("symphony-agent").display().to_string();
@@ -226,13 +242,24 @@ impl Apart {
         command.arg(format!("--net={}", space.file()));
         let script = if Program::of(space) == Program::Agent {
             // Its first process is a child of `unshare`, and ends with it.
-            command.args(["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+            command.args([
+                "unshare",
+                "--mount",
+                "--uts",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ]);
             command.args(["--propagation", "private"]);
             format!("{COMES_UP}{KEEP}")
         } else {
             KEEP.to_owned()
         };
-        command.args(["sh", "-c", &script]).arg(self.folder(space)).args(self.command(space));
+        command
+            .args(["sh", "-c", &script])
+            .arg(self.folder(space))
+            .args(self.command(space));
         command.env("RUST_LOG", "info").env("HOME", self.dir());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().expect("nsenter runs");
@@ -324,7 +351,10 @@ impl Apart {
         let _ = child.wait();
         self.story.note(format!("cut the power of {}", node.0));
         let folder = self.folder(node);
-        until("the node's processes to be gone", async || below(&folder).is_empty().then_some(())).await;
+        until("the node's processes to be gone", async || {
+            below(&folder).is_empty().then_some(())
+        })
+        .await;
         node.remove();
     }
 
@@ -349,7 +379,9 @@ impl Apart {
 
     fn etcdctl(&self, words: &[&str]) -> Option<String> {
         let mut command = Command::new("etcdctl");
-        command.args(["--command-timeout", "3s", "--endpoints", &endpoints()]).args(words);
+        command
+            .args(["--command-timeout", "3s", "--endpoints", &endpoints()])
+            .args(words);
         let output = command.env("ETCDCTL_API", "3").stdin(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         output.status.success().then_some(text)
@@ -360,8 +392,19 @@ impl Apart {
     pub fn is_healthy(&self, member: Space) -> bool {
         let mut command = Command::new("etcdctl");
         let endpoint = format!("http://{}:2379", member.address());
-        command.args(["--command-timeout", "3s", "--endpoints", &endpoint, "endpoint", "health"]);
-        command.env("ETCDCTL_API", "3").stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
+        command.args([
+            "--command-timeout",
+            "3s",
+            "--endpoints",
+            &endpoint,
+            "endpoint",
+            "health",
+        ]);
+        command
+            .env("ETCDCTL_API", "3")
+            .stdin(Stdio::null())
+            .output()
+            .is_ok_and(|output| output.status.success())
     }
 
     /// Who leads, by the record in the store.
@@ -422,7 +465,9 @@ fn manager(name: &str) -> Space {
 }
 
 fn endpoints() -> String {
-    MEMBERS.map(|member| format!("http://{}:2379", member.address())).join(",")
+    MEMBERS
+        .map(|member| format!("http://{}:2379", member.address()))
+        .join(",")
 }
 
 impl Drop for Apart {

@@ -85,7 +85,11 @@ impl History {
     /// When it is refused.
     pub async fn create_volume(&self, wanted: &CreateVolume) -> Volume {
         let what = format!("create volume {}", wanted.name);
-        let made = self.ask(&what, async |client| client.create_volume_once(wanted, &wanted.name).await).await;
+        let made = self
+            .ask(&what, async |client| {
+                client.create_volume_once(wanted, &wanted.name).await
+            })
+            .await;
         let made = made.unwrap_or_else(|code| panic!("{what}: {code}"));
         self.story.note(format!("{what}: acknowledged"));
         let before = lock(&self.volumes).insert(made.meta.name.clone(), made.meta.id.to_string());
@@ -99,7 +103,11 @@ impl History {
     /// When it is refused.
     pub async fn create_machine(&self, wanted: &CreateMachine) -> Machine {
         let what = format!("create machine {}", wanted.name);
-        let made = self.ask(&what, async |client| client.create_machine_once(wanted, &wanted.name).await).await;
+        let made = self
+            .ask(&what, async |client| {
+                client.create_machine_once(wanted, &wanted.name).await
+            })
+            .await;
         let made = made.unwrap_or_else(|code| panic!("{what}: {code}"));
         self.story.note(format!("{what}: acknowledged as {}", made.meta.id));
         let before = lock(&self.machines).insert(made.meta.name.clone(), made.meta.id.to_string());
@@ -117,7 +125,11 @@ impl History {
     pub async fn delete_machine(&self, machine: &Machine) {
         let name = machine.meta.name.as_str();
         let what = format!("delete machine {name}");
-        let asked = self.ask(&what, async |client| client.delete_machine(name, VolumesThen::AsSaid, None).await).await;
+        let asked = self
+            .ask(&what, async |client| {
+                client.delete_machine(name, VolumesThen::AsSaid, None).await
+            })
+            .await;
         // A request that nobody answered may have been done.
         assert!(matches!(asked, Ok(_) | Err(Code::NotFound)), "{what}: {asked:?}");
         lock(&self.machines).remove(name);
@@ -134,7 +146,10 @@ impl History {
     pub async fn delete_volume(&self, name: &str) {
         let what = format!("delete volume {name}");
         crate::until(&what, async || {
-            match self.ask(&what, async |client| client.delete_volume(name, None).await).await {
+            match self
+                .ask(&what, async |client| client.delete_volume(name, None).await)
+                .await
+            {
                 Ok(_) | Err(Code::NotFound) => Some(()),
                 Err(Code::VolumeInUse) => None,
                 Err(code) => panic!("{what}: {code}"),

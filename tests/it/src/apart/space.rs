@@ -37,7 +37,11 @@ impl Space {
     /// Makes it, with the link to the bridge. Its MAC is always the same: a server that comes up again has its old one.
     pub fn make(self) {
         let (name, address) = (self.0, self.address());
-        let last: u8 = address.rsplit('.').next().and_then(|last| last.parse().ok()).unwrap_or_default();
+        let last: u8 = address
+            .rsplit('.')
+            .next()
+            .and_then(|last| last.parse().ok())
+            .unwrap_or_default();
         shell(&format!(
             "ip link del v-{name} 2>/dev/null; set -e; ip netns add {name}
              ip link add name v-{name} type veth peer name eth0 address 02:77:00:00:00:{last:02x} netns {name}
@@ -49,7 +53,10 @@ impl Space {
 
     /// Removes it, with all links in it.
     pub fn remove(self) {
-        shell(&format!("ip netns del {0}; ip link del v-{0} 2>/dev/null; true", self.0));
+        shell(&format!(
+            "ip netns del {0}; ip link del v-{0} 2>/dev/null; true",
+            self.0
+        ));
     }
 
     /// Lets nothing through any more from here to these parts. One way: what they send arrives.

@@ -85,9 +85,17 @@ impl Witness {
     #[must_use]
     pub fn ever(&self) -> (usize, usize, usize) {
         let found = self.found();
-        let machines = found.ever.iter().filter(|(thing, _)| matches!(thing, Thing::Machine(_)));
-        let nodes = |holders: &BTreeSet<Holder>| holders.iter().map(|holder| &holder.node).collect::<BTreeSet<_>>().len();
-        let most = machines.clone().map(|(_, holders)| nodes(holders)).max().unwrap_or_default();
+        let machines = found
+            .ever
+            .iter()
+            .filter(|(thing, _)| matches!(thing, Thing::Machine(_)));
+        let nodes =
+            |holders: &BTreeSet<Holder>| holders.iter().map(|holder| &holder.node).collect::<BTreeSet<_>>().len();
+        let most = machines
+            .clone()
+            .map(|(_, holders)| nodes(holders))
+            .max()
+            .unwrap_or_default();
         let machines = machines.count();
         (machines, found.ever.len() - machines, most)
     }
@@ -106,7 +114,10 @@ impl Witness {
     /// Waits until a look was taken that began after this call.
     pub async fn fresh(&self) {
         let before = self.found().looks;
-        crate::until("the witness to look", async || (self.found().looks > before + 1).then_some(())).await;
+        crate::until("the witness to look", async || {
+            (self.found().looks > before + 1).then_some(())
+        })
+        .await;
     }
 
     fn found(&self) -> std::sync::MutexGuard<'_, Found> {
@@ -150,7 +161,11 @@ fn look(nodes: &Path, story: &Story, found: &Mutex<Found>) {
         for holder in holders.difference(&before) {
             story.note(format!("seen: {thing:?} held by {holder:?}"));
         }
-        found.ever.entry(thing.clone()).or_default().extend(holders.iter().cloned());
+        found
+            .ever
+            .entry(thing.clone())
+            .or_default()
+            .extend(holders.iter().cloned());
     }
     for (thing, holders) in &found.now {
         let after = now.get(thing).cloned().unwrap_or_default();
@@ -195,7 +210,11 @@ fn holder(nodes: &Path, pid: u32) -> Option<(Holder, BTreeSet<Thing>)> {
 /// The volumes' files that a process has open for writing.
 fn writable(pid: u32) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let Ok(path) = std::fs::read_link(entry.path()) else {
             continue;
         };
@@ -203,9 +222,12 @@ fn writable(pid: u32) -> BTreeSet<PathBuf> {
             continue;
         }
         let name = entry.file_name();
-        let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", name.to_string_lossy())).unwrap_or_default();
+        let info =
+            std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", name.to_string_lossy())).unwrap_or_default();
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).unwrap_or_default();
+        let flags = flags
+            .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+            .unwrap_or_default();
         // O_WRONLY or O_RDWR.
         if flags & 0o3 != 0 {
             found.insert(path);
