@@ -49,6 +49,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     sessions: AtomicU64,
     notices: broadcast::Sender<Notice>,
+    /// The end of the term.
+    stop: CancellationToken,
 }
 
 /// Why an agent gets no session. The text is sent to it.
@@ -68,7 +70,8 @@ pub(crate) struct Request<'a> {
 }
 
 impl Agents {
-    pub(crate) fn new(writer: Writer, view: View) -> Self {
+    /// Sessions end with `stop`; [`end_sessions`](Self::end_sessions) sees to that.
+    pub(crate) fn new(writer: Writer, view: View, stop: CancellationToken) -> Self {
         let (changed, _) = watch::channel(0);
         let epoch = writer.leadership().epoch();
         let shared = Shared {
@@ -79,6 +82,7 @@ impl Agents {
             changed,
             sessions: AtomicU64::new(0),
             notices: broadcast::channel(NOTICES_MAX).0,
+            stop,
         };
         Self {
             shared: Arc::new(shared),
@@ -93,6 +97,17 @@ impl Agents {
     /// Tells agents of the cluster's members, until `stop`.
     pub(crate) fn follow_members(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         membership::follow(self.clone(), stop)
+    }
+
+    /// With `stop`, ends all sessions: agents that stayed with a manager that leads no more would be nobody's.
+    pub(crate) fn end_sessions(&self) -> impl Future<Output = ()> + Send + 'static {
+        let agents = self.clone();
+        async move {
+            agents.shared.stop.cancelled().await;
+            for line in agents.lines().values() {
+                line.hang_up();
+            }
+        }
     }
 
     /// Gives an agent its session and registers its node.
@@ -128,6 +143,10 @@ impl Agents {
         let session = Session::new(self.clone(), Arc::clone(&line), frames);
         if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
             older.hang_up();
+        }
+        // Whoever comes later than this is on the list when all on it are ended.
+        if self.shared.stop.is_cancelled() {
+            return Err(Refused("this manager does not lead any more".to_owned()));
         }
         let registered = nodes::register(self, &hello)
             .await

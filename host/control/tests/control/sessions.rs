@@ -50,6 +50,20 @@ async fn stopping_ends_while_much_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_its_term_a_leader_ends_its_sessions_and_gives_no_more() {
+    let loops = Loops::start().await;
+    let agent = SimulatedAgent::connect(&loops.control, "n1", 1 << 30).await;
+    // What ends its term: nothing of the agent's, and not its own end.
+    loops.store.close().await;
+    tokio::time::timeout(Duration::from_secs(60), agent.ended)
+        .await
+        .expect("the session ends")
+        .unwrap();
+    let refused = loops.control.agents().connect(hello("n2", 1)).await.err().unwrap();
+    assert!(refused.0.contains("does not lead"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_its_store_a_manager_ends() {
     let loops = Loops::start().await;
     loops.store.close().await;
