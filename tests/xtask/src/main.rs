@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what it shows is for whoever ran it")]
 
 mod bench;
+mod chaos;
 mod demo;
 mod guests;
 mod lint;
@@ -36,6 +37,8 @@ enum Verb {
     },
     /// Sets up, builds in release mode, and measures the figures that the project gives of itself.
     Bench(bench::Arguments),
+    /// Strikes a cluster in namespaces at every stage of a machine's life, from a seed, and looks for what must never be.
+    Chaos(chaos::Arguments),
     /// Makes the disk that system tests boot machines from, when it is not there or its recipe changed.
     Guests,
     /// Installs what this repository needs of a server; nothing when it is there.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test { only_tests } => test::run(only_tests),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Chaos(arguments) => chaos::run(&arguments),
         Verb::Guests => guests::run(),
         Verb::Setup => setup::run(setup::Need::Clusters),
         Verb::Simulate(arguments) => simulate::run(&arguments),
