@@ -5,6 +5,7 @@
 //! The test runs itself again in namespaces (network, mounts, processes) and builds everything there: nothing that it makes
 //! has a name outside of them, and all of it is gone when it ends, however it ends.
 
+mod churn;
 mod cluster;
 mod history;
 mod space;
@@ -14,6 +15,7 @@ mod witness;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+pub use churn::Churn;
 pub use cluster::{Apart, IMAGES, MANAGERS, MEMBERS, NODES, Program};
 pub use history::History;
 pub use space::Space;

@@ -13,10 +13,11 @@ mod guests;
 mod stages;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use symphony_api::client::Upload;
-use symphony_tests::apart::{Apart, History, Story, Witness, apart};
+use symphony_tests::apart::{Apart, Churn, History, Story, Witness, apart};
 use symphony_tests::lab;
 
 use dice::Dice;
@@ -31,7 +32,7 @@ const KEPT_MAX: usize = 4;
 /// All that a round needs.
 struct World {
     cluster: Apart,
-    history: History,
+    history: Arc<History>,
     witness: Witness,
     story: Story,
 }
@@ -41,7 +42,7 @@ impl World {
         let story = Story::default();
         let cluster = Apart::start(&story).await;
         let witness = Witness::start(&cluster.dir().join("nodes"), &story);
-        let history = History::new(cluster.clients(), &story);
+        let history = Arc::new(History::new(cluster.clients(), &story));
         let disk = cluster.dir().join("tiny.raw");
         lab::tiny(&disk, "of chaos").unwrap();
         let bytes = std::fs::read(disk).unwrap();
@@ -101,6 +102,7 @@ enum First {
 /// Rounds, one after the other, with what is left of them.
 struct Rounds<'a> {
     world: &'a World,
+    churn: Churn,
     dice: Dice,
     number: usize,
     kept: Vec<Subject>,
@@ -112,6 +114,7 @@ impl<'a> Rounds<'a> {
     fn new(world: &'a World, seed: u64) -> Self {
         Self {
             world,
+            churn: Churn::start(&world.history),
             dice: Dice::new(seed),
             number: 0,
             kept: Vec::new(),
@@ -130,6 +133,7 @@ impl<'a> Rounds<'a> {
         };
         for first in [First::Stage, then] {
             let began = Instant::now();
+            assert!(!self.churn.has_failed(), "a client was refused for good");
             self.number += 1;
             let (subject, under_way) = self.world.round(self.number, stage, fault, first, &mut self.dice).await;
             eprintln!(
@@ -157,6 +161,7 @@ impl<'a> Rounds<'a> {
     }
 
     async fn end(self) {
+        let churned = self.churn.stop().await;
         check::all_is_well(self.world).await;
         for subject in self.kept {
             subject.retire(self.world).await;
@@ -165,8 +170,8 @@ impl<'a> Rounds<'a> {
         self.world.nothing_forbidden();
         let (machines, volumes, nodes) = self.world.witness.ever();
         eprintln!(
-            "{} rounds; {machines} machines ran, on up to {nodes} nodes each, {volumes} volumes were written to; {} requests \
-             were sent again",
+            "{} rounds; {machines} machines ran, on up to {nodes} nodes each, {volumes} volumes were written to, {churned} came and \
+             went; {} requests were sent again",
             self.number,
             self.world.history.again()
         );

@@ -42,28 +42,33 @@ pub(super) async fn all_is_well(world: &World) {
 }
 
 async fn acknowledged_is_there(world: &World, client: &Client) {
-    let volumes = client.all_volumes(None).await.unwrap();
-    let listed: BTreeMap<String, String> = volumes
-        .iter()
-        .map(|volume| (volume.meta.name.clone(), volume.meta.id.to_string()))
-        .collect();
-    assert_eq!(volumes.len(), listed.len(), "no name is there twice");
-    assert_eq!(
-        listed,
-        world.history.volumes(),
-        "volumes are those that were acknowledged"
-    );
-    let machines = client.all_machines(None).await.unwrap();
-    let listed: BTreeMap<String, String> = machines
-        .iter()
-        .map(|machine| (machine.meta.name.clone(), machine.meta.id.to_string()))
-        .collect();
-    assert_eq!(machines.len(), listed.len(), "no name is there twice");
-    assert_eq!(
-        listed,
-        world.history.machines(),
-        "machines are those that were acknowledged"
-    );
+    let acknowledged = (world.history.volumes(), world.history.machines());
+    // A follower may see a deletion a moment later than the leader.
+    until(
+        "what is there to be what was acknowledged, by each manager",
+        async || {
+            let (volumes, machines) = (
+                client.all_volumes(None).await.ok()?,
+                client.all_machines(None).await.ok()?,
+            );
+            let count = (volumes.len(), machines.len());
+            let volumes = volumes
+                .into_iter()
+                .map(|volume| (volume.meta.name, volume.meta.id.to_string()));
+            let machines = machines
+                .into_iter()
+                .map(|machine| (machine.meta.name, machine.meta.id.to_string()));
+            let listed: (BTreeMap<_, _>, BTreeMap<_, _>) = (volumes.collect(), machines.collect());
+            assert_eq!(count, (listed.0.len(), listed.1.len()), "no name is there twice");
+            if listed != acknowledged {
+                world
+                    .story
+                    .note(format!("{listed:?} is there, and {acknowledged:?} was acknowledged"));
+            }
+            (listed == acknowledged).then_some(())
+        },
+    )
+    .await;
 }
 
 async fn claims_are_placed(world: &World, client: &Client) {

@@ -15,10 +15,14 @@ pub(super) enum Fault {
     /// Past its lease; then it goes on as if it were still leading.
     FreezeLeader,
     CutLeaderFromEtcd,
+    /// From everybody.
+    CutLeaderOff,
     CutAgentFromManagers,
     /// It hears managers, and is not heard.
     CutAgentOneWay,
     KillAgent,
+    /// Until it is missed.
+    FreezeAgent,
     PowerCut,
     KillMember,
     FreezeMember,
@@ -27,13 +31,15 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::KillLeader,
         Self::FreezeLeader,
         Self::CutLeaderFromEtcd,
+        Self::CutLeaderOff,
         Self::CutAgentFromManagers,
         Self::CutAgentOneWay,
         Self::KillAgent,
+        Self::FreezeAgent,
         Self::PowerCut,
         Self::KillMember,
         Self::FreezeMember,
@@ -58,12 +64,14 @@ impl Armed {
         let (leader, epoch) = world.cluster.leads().await;
         let followers: Vec<Space> = MANAGERS.into_iter().filter(|manager| *manager != leader).collect();
         let victim = match fault {
-            Fault::KillLeader | Fault::FreezeLeader | Fault::CutLeaderFromEtcd => leader,
+            Fault::KillLeader | Fault::FreezeLeader | Fault::CutLeaderFromEtcd | Fault::CutLeaderOff => leader,
             Fault::RestartFollower => dice.one(&followers),
             Fault::KillMember | Fault::FreezeMember | Fault::CutMember => dice.one(&MEMBERS),
-            Fault::CutAgentFromManagers | Fault::CutAgentOneWay | Fault::KillAgent | Fault::PowerCut => {
-                dice.one(&subject.nodes())
-            }
+            Fault::CutAgentFromManagers
+            | Fault::CutAgentOneWay
+            | Fault::KillAgent
+            | Fault::FreezeAgent
+            | Fault::PowerCut => dice.one(&subject.nodes()),
         };
         let pid = until("the victim to run", async || world.cluster.pid(victim)).await;
         Self {
@@ -82,26 +90,26 @@ impl Armed {
         let (cluster, victim) = (&world.cluster, self.victim);
         match self.fault {
             Fault::KillLeader | Fault::KillMember => _ = cluster.hold(victim).await,
-            Fault::FreezeLeader | Fault::FreezeMember => _ = cluster.freeze(victim).await,
+            Fault::FreezeLeader | Fault::FreezeAgent | Fault::FreezeMember => _ = cluster.freeze(victim).await,
             Fault::CutLeaderFromEtcd => cluster.cut(victim, "from etcd", |victim| victim.cut(&MEMBERS)),
             Fault::CutAgentFromManagers => cluster.cut(victim, "from managers", |victim| victim.cut(&MANAGERS)),
             Fault::CutAgentOneWay => cluster.cut(victim, "to managers", |victim| victim.cut_to(&MANAGERS)),
             Fault::KillAgent | Fault::RestartFollower => _ = cluster.kill(victim).await,
             Fault::PowerCut => cluster.power_cut(victim).await,
-            Fault::CutMember => cluster.cut(victim, "from all", Space::cut_off),
+            Fault::CutLeaderOff | Fault::CutMember => cluster.cut(victim, "from all", Space::cut_off),
         }
     }
 
     /// Waits until it had its effect, and until something was acknowledged in spite of it.
     pub(super) async fn lasts(&self, world: &World, number: usize) {
         match self.fault {
-            Fault::KillLeader | Fault::FreezeLeader | Fault::CutLeaderFromEtcd => {
+            Fault::KillLeader | Fault::FreezeLeader | Fault::CutLeaderFromEtcd | Fault::CutLeaderOff => {
                 let leader = world.cluster.leader_after(self.epoch).await;
                 world
                     .story
                     .note(format!("{} leads with epoch {}", leader.manager, leader.epoch));
             }
-            Fault::CutAgentFromManagers | Fault::CutAgentOneWay | Fault::PowerCut => {
+            Fault::CutAgentFromManagers | Fault::CutAgentOneWay | Fault::FreezeAgent | Fault::PowerCut => {
                 is_not_ready(world, self.victim).await;
             }
             Fault::KillAgent | Fault::RestartFollower => world.cluster.runs_anew(self.victim, self.pid).await,
@@ -125,10 +133,12 @@ impl Armed {
         let (cluster, victim) = (&world.cluster, self.victim);
         match self.fault {
             Fault::KillLeader | Fault::KillMember => cluster.release(victim),
-            Fault::FreezeLeader | Fault::FreezeMember => cluster.thaw(victim, self.pid),
-            Fault::CutLeaderFromEtcd | Fault::CutAgentFromManagers | Fault::CutAgentOneWay | Fault::CutMember => {
-                cluster.heal(victim)
-            }
+            Fault::FreezeLeader | Fault::FreezeAgent | Fault::FreezeMember => cluster.thaw(victim, self.pid),
+            Fault::CutLeaderFromEtcd
+            | Fault::CutLeaderOff
+            | Fault::CutAgentFromManagers
+            | Fault::CutAgentOneWay
+            | Fault::CutMember => cluster.heal(victim),
             Fault::PowerCut => cluster.power_on(victim),
             Fault::KillAgent | Fault::RestartFollower => {}
         }
