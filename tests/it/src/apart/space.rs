@@ -59,6 +59,23 @@ impl Space {
         ));
     }
 
+    /// The names of the links in it, sorted.
+    ///
+    /// # Panics
+    /// When they can't be looked at.
+    #[must_use]
+    pub fn links(self) -> Vec<String> {
+        let mut ip = Command::new("nsenter");
+        ip.arg(format!("--net={}", self.file())).args(["ip", "-o", "link"]);
+        let output = ip.stdin(Stdio::null()).output().expect("nsenter runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // `2: eth0@if3: <…`
+        let name = |line: &str| Some(line.split(": ").nth(1)?.split('@').next()?.to_owned());
+        let mut names: Vec<String> = text.lines().filter_map(name).collect();
+        names.sort();
+        names
+    }
+
     /// Lets nothing through any more from here to these parts. One way: what they send arrives.
     pub fn cut_to(self, others: &[Self]) {
         self.rules(&format!("add rule inet {TABLE} out ip daddr {} drop", list(others)));

@@ -235,3 +235,75 @@ fn writable(pid: u32) -> BTreeSet<PathBuf> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// Looks like a QEMU of a node: its name, its words, and a file that it has open in this way. Ends with its stdin.
+    fn qemu(nodes: &Path, node: &str, id: &str, open: &str, file: &Path) -> Child {
+        let mut command = Command::new("bash");
+        command
+            .arg0("qemu-system-x86_64")
+            .args(["-c", &format!("exec 3{open}\"$1\"; read line")]);
+        command
+            .arg(nodes.join(node).join("serial.sock"))
+            .arg(file)
+            .args(["-uuid", id]);
+        command.stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn ends(mut child: Child) {
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn two_at_once_are_seen_and_one_after_the_other_is_not_two() {
+        let dir = tempfile::tempdir().unwrap();
+        let (nodes, file) = (dir.path(), dir.path().join("volume.raw"));
+        std::fs::write(&file, "").unwrap();
+        let witness = Witness::start(nodes, &Story::default());
+        let machine = |id: &str, node: &str| Some(node.to_owned()) == witness.running().get(id).cloned();
+
+        let first = qemu(nodes, "n1", "a", "<>", &file);
+        crate::until("the first to be seen", async || machine("a", "n1").then_some(())).await;
+        // A reader is no writer, and another machine.
+        let reader = qemu(nodes, "n2", "b", "<", &file);
+        crate::until("the reader to be seen", async || machine("b", "n2").then_some(())).await;
+        ends(first);
+        let next = qemu(nodes, "n2", "a", "<>", &file);
+        crate::until("the next to be seen", async || machine("a", "n2").then_some(())).await;
+        witness.fresh().await;
+        assert_eq!(witness.violations(), Vec::<String>::new());
+        assert_eq!(
+            witness.ever(),
+            (2, 1, 2),
+            "two machines, one volume, a machine on two nodes"
+        );
+
+        let twice = qemu(nodes, "n3", "a", "<", &file);
+        crate::until("the machine to be seen twice", async || {
+            witness
+                .violations()
+                .iter()
+                .any(|line| line.contains("Machine(\"a\")"))
+                .then_some(())
+        })
+        .await;
+        let writer = qemu(nodes, "n4", "c", "<>", &file);
+        crate::until("the second writer to be seen", async || {
+            witness
+                .violations()
+                .iter()
+                .any(|line| line.contains("volume.raw"))
+                .then_some(())
+        })
+        .await;
+        [reader, next, twice, writer].into_iter().for_each(ends);
+    }
+}

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use symphony_api::client::Upload;
+use symphony_api::v1::{CreateNetwork, CreateNetworkSpec};
 use symphony_tests::apart::{Apart, Churn, History, Story, Witness, apart};
 use symphony_tests::lab;
 
@@ -46,6 +47,16 @@ impl World {
         let disk = cluster.dir().join("tiny.raw");
         lab::tiny(&disk, "of chaos").unwrap();
         let bytes = std::fs::read(disk).unwrap();
+        let network = CreateNetwork {
+            name: stages::NETWORK.to_owned(),
+            labels: Default::default(),
+            spec: CreateNetworkSpec {
+                subnet: Some("10.42.0.0/24".to_owned()),
+                nat: false,
+                mtu: None,
+            },
+        };
+        cluster.clients()[0].create_network(&network).await.unwrap();
         cluster.clients()[0]
             .create_image("tiny", None, Upload::bytes(bytes))
             .await

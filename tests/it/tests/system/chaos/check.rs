@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use symphony_api::Client;
 use symphony_api::v1::{Machine, Power, Volume};
+use symphony_api::{Client, Code};
 use symphony_tests::apart::NODES;
 use symphony_tests::until;
 
-use super::{World, guests};
+use super::{World, guests, stages};
 
 /// The length of an id.
 const ID_LENGTH: usize = 36;
@@ -157,7 +157,20 @@ pub(super) async fn nothing_is_left(world: &World) {
         (volumes.is_empty() && machines.is_empty()).then_some(())
     })
     .await;
+    client.delete_network(stages::NETWORK, None).await.unwrap();
+    until("the network to be gone", async || {
+        client
+            .network(stages::NETWORK)
+            .await
+            .is_err_and(|error| error.code() == Some(Code::NotFound))
+            .then_some(())
+    })
+    .await;
     assert_eq!(world.cluster.ledgers(), Some(BTreeMap::new()), "nothing is claimed");
+    for node in NODES {
+        let links = node.links();
+        assert_eq!(links, ["eth0", "lo"], "no link is left on {}", node.0);
+    }
     until(
         "no volume, no machine and no server of a volume to be left on a node",
         async || {

@@ -2,7 +2,7 @@
 
 use symphony_api::v1::{
     CreateMachine, CreateMachineSpec, CreateVolume, CreateVolumeSpec, DrainNode, FenceNode, Labels, Machine, PatchNode,
-    PatchNodeSpec, Power, Size, WantedVolume,
+    PatchNodeSpec, Power, Size, WantedPort, WantedVolume,
 };
 use symphony_api::{Client, ClientError, Code};
 use symphony_tests::apart::{IMAGES, MANAGERS, NODES, Space};
@@ -10,6 +10,9 @@ use symphony_tests::until;
 
 use super::dice::Dice;
 use super::{World, faults, guests};
+
+/// The network of all machines.
+pub(super) const NETWORK: &str = "net1";
 
 /// Where a machine is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +207,7 @@ impl Subject {
                 memory: Some(Size::text("16MiB")),
                 image: Some("tiny".to_owned()),
                 require: zone(self.home),
+                ports: vec![port()],
                 ..CreateMachineSpec::default()
             },
         };
@@ -233,6 +237,7 @@ impl Subject {
                     delete_with_machine: false,
                 }],
                 remote_volumes: true,
+                ports: vec![port()],
                 power,
                 ..CreateMachineSpec::default()
             },
@@ -271,6 +276,13 @@ fn from_image(name: &str, node: Space) -> CreateVolume {
             require: zone(node),
             ..CreateVolumeSpec::default()
         },
+    }
+}
+
+fn port() -> WantedPort {
+    WantedPort {
+        network: NETWORK.to_owned(),
+        ..WantedPort::default()
     }
 }
 
