@@ -3,7 +3,7 @@
 //! claims are what runs, no volume was ever writable by two, and no machine ran twice. Nobody's word is taken for that but
 //! the processes', the guests' and the clients'.
 //!
-//! A round is a stage of a machine's life and a fault in the midst of it. One test passes a short list of rounds with every
+//! A round is a stage of a machine's life and a fault in the midst of it, or two at once. One test passes a short list of rounds with every
 //! stage and every fault in it; `cargo xtask chaos` goes on for as long as it is told to, at random, from a seed.
 
 mod check;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use symphony_api::client::Upload;
 use symphony_api::v1::{CreateNetwork, CreateNetworkSpec};
-use symphony_tests::apart::{Apart, Churn, History, Story, Witness, apart};
+use symphony_tests::apart::{Apart, Churn, History, Space, Story, Witness, apart};
 use symphony_tests::lab;
 
 use dice::Dice;
@@ -69,28 +69,46 @@ impl World {
         }
     }
 
-    /// A stage and a fault in it. Gives what is left of it, and whether the stage was under way when the fault struck.
-    async fn round(&self, number: usize, stage: Stage, fault: Fault, first: First, dice: &mut Dice) -> (Subject, bool) {
+    /// A stage and faults in it. Gives what is left of it, and whether the stage was under way when they struck.
+    async fn round(
+        &self,
+        number: usize,
+        stage: Stage,
+        faults: &[Fault],
+        first: First,
+        dice: &mut Dice,
+    ) -> (Subject, bool) {
         self.story.note(format!(
-            "--- round {number}: {stage:?} and {fault:?}, {first:?} first ---"
+            "--- round {number}: {stage:?} and {faults:?}, {first:?} first ---"
         ));
         let mut subject = stage.prepare(self, number, dice).await;
-        let armed = Armed::aim(self, fault, &subject, dice).await;
+        let mut armed = Vec::new();
+        for fault in faults {
+            armed.push(Armed::aim(self, *fault, &subject, dice).await);
+        }
+        if matches!(first, First::Stage) {
+            stage.begin(self, number, &mut subject).await;
+        }
+        for fault in &armed {
+            fault.strike(self).await;
+        }
         let under_way = match first {
             First::Stage => {
-                stage.begin(self, number, &mut subject).await;
-                armed.strike(self).await;
-                !stage.is_seen_over(self, &subject, armed.victim()).await
+                let victims: Vec<Space> = armed.iter().map(Armed::victim).collect();
+                !stage.is_seen_over(self, &subject, &victims).await
             }
-            // What begins after the fault struck, and before it ends, can't be over before.
+            // What begins after they struck, and before they end, can't be over before.
             First::Fault => {
-                armed.strike(self).await;
                 stage.begin(self, number, &mut subject).await;
                 true
             }
         };
-        armed.lasts(self, number).await;
-        armed.ends(self).await;
+        for fault in &armed {
+            fault.lasts(self, number).await;
+        }
+        for fault in &armed {
+            fault.ends(self).await;
+        }
         stage.is_over(self, &subject).await;
         stage.finish(self, &mut subject).await;
         self.nothing_forbidden();
@@ -136,7 +154,7 @@ impl<'a> Rounds<'a> {
 
     /// One round; once more when the stage was over too soon, then with the fault first. A node that returns takes its time,
     /// and a fault that struck it before would be over when its power goes.
-    async fn pass(&mut self, stage: Stage, fault: Fault) {
+    async fn pass(&mut self, stage: Stage, faults: &[Fault]) {
         let then = if stage == Stage::Returning {
             First::Stage
         } else {
@@ -146,12 +164,15 @@ impl<'a> Rounds<'a> {
             let began = Instant::now();
             assert!(!self.churn.has_failed(), "a client was refused for good");
             self.number += 1;
-            let (subject, under_way) = self.world.round(self.number, stage, fault, first, &mut self.dice).await;
+            let (subject, under_way) = self
+                .world
+                .round(self.number, stage, faults, first, &mut self.dice)
+                .await;
             eprintln!(
-                "round {:3}: {:13} {:20} {:5.1} s{}",
+                "round {:3}: {:13} {:38} {:5.1} s{}",
                 self.number,
                 format!("{stage:?}"),
-                format!("{fault:?}"),
+                format!("{faults:?}"),
                 began.elapsed().as_secs_f64(),
                 if under_way {
                     ""
@@ -165,7 +186,7 @@ impl<'a> Rounds<'a> {
             }
             if under_way {
                 self.stages.insert(stage);
-                self.faults.insert(fault);
+                self.faults.extend(faults);
                 return;
             }
         }
@@ -204,7 +225,7 @@ fn every_fault_and_every_stage() {
         let stages = rounds.dice.shuffled(&Stage::ALL);
         // More faults than stages: some stages suffer twice.
         for (fault, stage) in faults.into_iter().zip(stages.into_iter().cycle()) {
-            rounds.pass(stage, fault).await;
+            rounds.pass(stage, &[fault]).await;
         }
         assert_eq!(rounds.stages, BTreeSet::from(Stage::ALL), "each stage was disturbed");
         assert_eq!(rounds.faults, BTreeSet::from(Fault::ALL), "each fault happened");
@@ -226,7 +247,10 @@ fn on_and_on() {
         let mut rounds = Rounds::new(&world, seed);
         while Instant::now() < until {
             let (stage, fault) = (rounds.dice.one(&Stage::ALL), rounds.dice.one(&Fault::ALL));
-            rounds.pass(stage, fault).await;
+            let second = rounds.dice.one(&fault.others());
+            let faults = [fault, second];
+            let at_once = rounds.dice.one(&[1, 1, 2]);
+            rounds.pass(stage, &faults[..at_once]).await;
         }
         rounds.end().await;
     });

@@ -48,6 +48,40 @@ impl Fault {
     ];
 }
 
+impl Fault {
+    /// Whom it strikes.
+    fn part(self) -> Part {
+        match self {
+            Self::KillMember | Self::FreezeMember | Self::CutMember => Part::Member,
+            Self::CutAgentFromManagers
+            | Self::CutAgentOneWay
+            | Self::KillAgent
+            | Self::FreezeAgent
+            | Self::PowerCut => Part::Node,
+            Self::KillLeader
+            | Self::FreezeLeader
+            | Self::CutLeaderFromEtcd
+            | Self::CutLeaderOff
+            | Self::RestartFollower => Part::Manager,
+        }
+    }
+
+    /// Those that may strike at the same time: of two members of etcd, or of all managers, nobody could do without.
+    pub(super) fn others(self) -> Vec<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|other| other.part() != self.part())
+            .collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Member,
+    Manager,
+    Node,
+}
+
 /// A fault and its victim.
 pub(super) struct Armed {
     fault: Fault,
@@ -63,15 +97,11 @@ impl Armed {
     pub(super) async fn aim(world: &World, fault: Fault, subject: &Subject, dice: &mut Dice) -> Self {
         let (leader, epoch) = world.cluster.leads().await;
         let followers: Vec<Space> = MANAGERS.into_iter().filter(|manager| *manager != leader).collect();
-        let victim = match fault {
-            Fault::KillLeader | Fault::FreezeLeader | Fault::CutLeaderFromEtcd | Fault::CutLeaderOff => leader,
-            Fault::RestartFollower => dice.one(&followers),
-            Fault::KillMember | Fault::FreezeMember | Fault::CutMember => dice.one(&MEMBERS),
-            Fault::CutAgentFromManagers
-            | Fault::CutAgentOneWay
-            | Fault::KillAgent
-            | Fault::FreezeAgent
-            | Fault::PowerCut => dice.one(&subject.nodes()),
+        let victim = match fault.part() {
+            Part::Member => dice.one(&MEMBERS),
+            Part::Node => dice.one(&subject.nodes()),
+            Part::Manager if fault == Fault::RestartFollower => dice.one(&followers),
+            Part::Manager => leader,
         };
         let pid = until("the victim to run", async || world.cluster.pid(victim)).await;
         Self {
@@ -118,7 +148,7 @@ impl Armed {
             }
         }
         let during = CreateVolume {
-            name: format!("during-{number}"),
+            name: format!("during-{number}-{}", self.victim.0),
             labels: Labels::default(),
             spec: CreateVolumeSpec {
                 size: Some(Size::text("1MiB")),
@@ -142,21 +172,21 @@ impl Armed {
             Fault::PowerCut => cluster.power_on(victim),
             Fault::KillAgent | Fault::RestartFollower => {}
         }
-        match &victim.0[..1] {
-            "e" => {
+        match self.fault.part() {
+            Part::Member => {
                 until("the member to serve again", async || {
                     cluster.is_healthy(victim).then_some(())
                 })
                 .await
             }
-            "m" => {
+            Part::Manager => {
                 let at = MANAGERS.iter().position(|manager| *manager == victim).unwrap();
                 until("the manager to serve again", async || {
                     cluster.clients()[at].ready().await.ok()
                 })
                 .await;
             }
-            _ => is_ready(world, victim).await,
+            Part::Node => is_ready(world, victim).await,
         }
     }
 }

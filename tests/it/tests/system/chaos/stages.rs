@@ -135,11 +135,11 @@ impl Stage {
     }
 
     /// Whether a manager that does not suffer sees it over already.
-    pub(super) async fn is_seen_over(self, world: &World, subject: &Subject, victim: Space) -> bool {
+    pub(super) async fn is_seen_over(self, world: &World, subject: &Subject, victims: &[Space]) -> bool {
         if matches!(self, Self::RunningLocal | Self::RunningRemote) {
             return false;
         }
-        let at = MANAGERS.iter().position(|manager| *manager != victim).unwrap();
+        let at = MANAGERS.iter().position(|manager| !victims.contains(manager)).unwrap();
         // Whoever does not know can't say that it was under way.
         self.has_ended(&world.cluster.clients()[at], subject)
             .await
