@@ -7,7 +7,9 @@
 
 mod churn;
 mod cluster;
+mod harm;
 mod history;
+mod parts;
 mod space;
 mod story;
 mod witness;
@@ -16,8 +18,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 pub use churn::Churn;
-pub use cluster::{Apart, IMAGES, MANAGERS, MEMBERS, NODES, Program};
+pub use cluster::Apart;
 pub use history::History;
+pub use parts::{IMAGES, MANAGERS, MEMBERS, NODES};
 pub use space::Space;
 pub use story::Story;
 pub use witness::Witness;
