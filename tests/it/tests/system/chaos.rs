@@ -11,6 +11,7 @@ mod dice;
 mod faults;
 mod guests;
 mod stages;
+mod subject;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use symphony_tests::lab;
 
 use dice::Dice;
 use faults::{Armed, Fault};
-use stages::{Stage, Subject};
+use stages::Stage;
+use subject::Subject;
 
 /// The seed of the test that has none given.
 const SEED: u64 = 7;
@@ -48,7 +50,7 @@ impl World {
         lab::tiny(&disk, "of chaos").unwrap();
         let bytes = std::fs::read(disk).unwrap();
         let network = CreateNetwork {
-            name: stages::NETWORK.to_owned(),
+            name: subject::NETWORK.to_owned(),
             labels: Default::default(),
             spec: CreateNetworkSpec {
                 subnet: Some("10.42.0.0/24".to_owned()),

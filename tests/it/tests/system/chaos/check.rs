@@ -7,7 +7,7 @@ use symphony_api::{Client, Code};
 use symphony_tests::apart::NODES;
 use symphony_tests::until;
 
-use super::{World, guests, stages};
+use super::{World, guests, subject};
 
 /// The length of an id.
 const ID_LENGTH: usize = 36;
@@ -157,10 +157,10 @@ pub(super) async fn nothing_is_left(world: &World) {
         (volumes.is_empty() && machines.is_empty()).then_some(())
     })
     .await;
-    client.delete_network(stages::NETWORK, None).await.unwrap();
+    client.delete_network(subject::NETWORK, None).await.unwrap();
     until("the network to be gone", async || {
         client
-            .network(stages::NETWORK)
+            .network(subject::NETWORK)
             .await
             .is_err_and(|error| error.code() == Some(Code::NotFound))
             .then_some(())

@@ -6,7 +6,7 @@ use symphony_tests::until;
 
 use super::World;
 use super::dice::Dice;
-use super::stages::Subject;
+use super::subject::Subject;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
