@@ -3,7 +3,7 @@
 //! their power like servers.
 //!
 //! The test runs itself again in namespaces (network, mounts, processes) and builds everything there: nothing that it makes
-//! has a name outside of them, and all of it is gone when it ends, however it ends.
+//! has a name outside of them, and all of it is gone when it ends, however it ends; but for a folder, when it is killed.
 
 mod churn;
 mod cluster;
@@ -27,8 +27,11 @@ pub use witness::Witness;
 
 use crate::lab::Abilities;
 
-/// Set where the test runs in its namespaces.
+/// Set where the test runs in its namespaces: to the process that waits for it outside.
 const MARK: &str = "SYMPHONY_TEST_CLUSTER_APART";
+
+/// What the names of clusters' folders begin with; then comes the process that waits for the test.
+const FOLDER: &str = "symphony-apart-";
 
 /// A bridge, on which we are 10.77.0.254, and a place for the networks' names.
 const BRIDGE: &str = r#"set -e
@@ -51,6 +54,7 @@ pub fn apart(test: &str, body: impl Future<Output = ()>) {
     if !Abilities::here().networks() || !has_etcd() {
         return;
     }
+    sweep();
     // Whoever ends the outermost process ends all others: a test that is killed leaves nothing.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"]);
@@ -69,11 +73,34 @@ pub fn apart(test: &str, body: impl Future<Output = ()>) {
     ] {
         command.env_remove(proxy);
     }
-    let status = command.env(MARK, "1").stdin(Stdio::null()).status();
+    let owner = std::process::id().to_string();
+    let status = command.env(MARK, owner).stdin(Stdio::null()).status();
     assert!(
         status.expect("setpriv runs").success(),
         "{test} failed in its namespaces; its words are above"
     );
+}
+
+/// A folder for the cluster of a test that runs in its namespaces.
+fn folder() -> tempfile::TempDir {
+    let owner = std::env::var(MARK).expect("it runs in namespaces");
+    let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{owner}-")).tempdir();
+    folder.expect("a folder can be made")
+}
+
+/// Removes the folders of tests that were killed: all else that they made went with their namespaces.
+fn sweep() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(FOLDER).and_then(|rest| rest.split('-').next());
+        if let Some(owner) = owner
+            && owner.parse::<u32>().is_ok()
+            && !std::path::Path::new("/proc").join(owner).exists()
+        {
+            // Two tests may sweep at once.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn has_etcd() -> bool {

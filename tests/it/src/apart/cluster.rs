@@ -36,9 +36,8 @@ impl Apart {
     /// # Panics
     /// When they don't get so.
     pub async fn start(story: &Story) -> Self {
-        let dir = tempfile::Builder::new().prefix("symphony-apart-").tempdir();
         let mut cluster = Self {
-            dir: dir.expect("a folder can be made"),
+            dir: super::folder(),
             story: story.clone(),
             running: Mutex::default(),
             clients: Vec::new(),
@@ -266,7 +265,6 @@ impl Drop for Apart {
         }
         if std::thread::panicking() {
             eprintln!("--- what happened ---\n{}", self.story.told());
-            let kept = self.dir.path().to_owned();
             for space in MANAGERS.into_iter().chain(NODES) {
                 let log = self.log(space);
                 let tail: Vec<&str> = log.lines().rev().take(25).collect();
@@ -274,8 +272,10 @@ impl Drop for Apart {
                 tail.iter().rev().for_each(|line| eprintln!("{line}"));
             }
             if std::env::var_os("SYMPHONY_CHAOS_KEEP").is_some() {
-                eprintln!("--- all of it is kept in {} ---", kept.display());
-                self.dir.disable_cleanup(true);
+                // By a name that nobody sweeps.
+                let kept = std::env::temp_dir().join(format!("symphony-kept-{}", self.story.seconds()));
+                let moved = std::fs::rename(self.dir.path(), &kept);
+                eprintln!("--- all of it is kept in {} ({moved:?}) ---", kept.display());
             }
         }
     }
