@@ -11,6 +11,7 @@ mod placement;
 mod plugin;
 mod project;
 mod size;
+mod store;
 mod token;
 mod volume;
 mod watch;
@@ -36,6 +37,7 @@ pub use placement::{
 pub use plugin::{Activate, Plugin, Slot};
 pub use project::{Amounts, CreateProject, ExceededQuota, PatchProject, Project};
 pub use size::Size;
+pub use store::{StoreHealth, StoreMember};
 pub use token::{CreateToken, CreatedToken, Token, TokenState};
 pub use volume::{
     CreateVolume, CreateVolumeSpec, PatchVolume, PatchVolumeSpec, Volume, VolumeImage, VolumePhase, VolumeSpec,

@@ -135,6 +135,7 @@ const TABLE: &[(Method, &str, Right)] = &[
     (Method::POST, "/v1/nodes/{node}/drain", Right::Operate),
     (Method::GET, "/v1/services", Right::ReadAll),
     (Method::DELETE, "/v1/services/{id}", Right::Admin),
+    (Method::GET, "/v1/store", Right::ReadAll),
     (Method::GET, "/v1/plugins", Right::ReadAll),
     (Method::POST, "/v1/plugins", Right::Operate),
     (Method::GET, "/v1/plugins/{plugin}", Right::ReadAll),

@@ -16,6 +16,7 @@ mod projects;
 mod services;
 mod sessions;
 mod slots;
+mod store;
 mod tokens;
 mod volumes;
 mod watch;
@@ -79,6 +80,7 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(slots::rollback))
         .routes(routes!(services::list))
         .routes(routes!(services::remove))
+        .routes(routes!(store::health))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::show, projects::patch, projects::delete))
         .routes(routes!(tokens::list, tokens::create))
@@ -152,6 +154,7 @@ pub(crate) fn control_socket(app: &App) -> Router {
     let routes = open()
         .routes(routes!(services::list))
         .routes(routes!(services::remove))
+        .routes(routes!(store::health))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::show, projects::patch, projects::delete))
         .routes(routes!(tokens::list, tokens::create))

@@ -13,7 +13,7 @@ use super::request::ListQuery;
 use super::{Client, ClientError, Upload};
 use crate::v1::{
     Activate, CreateVolume, DrainNode, Event, Explanation, FenceNode, Image, List, Membership, Node, NodeDrained,
-    PatchNode, PatchVolume, Plugin, Preview, Service, Slot, Volume,
+    PatchNode, PatchVolume, Plugin, Preview, Service, Slot, StoreHealth, Volume,
 };
 
 /// The result of a verb.
@@ -262,6 +262,14 @@ impl Client {
     /// When nothing was answered.
     pub async fn services(&self) -> Answer<List<Service>> {
         self.get(&["v1", "services"]).await
+    }
+
+    /// How the store is, as the manager that answers sees it.
+    ///
+    /// # Errors
+    /// When nothing was answered.
+    pub async fn store(&self) -> Answer<StoreHealth> {
+        self.get(&["v1", "store"]).await
     }
 
     /// Makes a manager a member of its store's cluster, or makes the cluster: on its control socket alone.
