@@ -181,6 +181,7 @@ impl Session {
         let (uplink, frames) = mpsc::channel::<ToManager>(UPLINK_MAX);
         let mut hello = Hello {
             epoch_seen: self.ledger.epoch_seen(),
+            revision_seen: self.ledger.revision_seen(),
             admission: Some(self.ledger.admission()),
             ..self.hello.borrow_and_update().clone()
         };
@@ -220,7 +221,10 @@ impl Session {
                         }
                         Some(ToAgent::Readmit(readmit)) => self.calls.readmit(*readmit, &uplink),
                         Some(ToAgent::Heartbeat) => {}
-                        Some(ToAgent::Members(members)) => self.membership.learn(&members),
+                        Some(ToAgent::Members(members)) => {
+                            self.membership.learn(&members);
+                            self.ledger.see_revision(members.revision.unwrap_or(0)).await;
+                        }
                         Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
                         Some(ToAgent::Welcome(_)) => return Err(SessionError::Order),
                         None => return Ok(()),
@@ -282,6 +286,7 @@ impl Session {
             });
         }
         self.ledger.see_epoch(welcome.epoch).await;
+        self.ledger.see_revision(welcome.members.revision.unwrap_or(0)).await;
         self.ledger.hear(welcome.admission);
         Ok(())
     }

@@ -109,11 +109,15 @@ impl Agents {
                 hello.epoch_seen, self.shared.epoch
             )));
         }
+        self.check_store(&hello).await?;
         let (to_agent, frames) = mpsc::channel(QUEUE);
         let (members, is_member) = {
             let state = self.shared.view.read();
             let key = symphony_core::keys::node_enrolment(&hello.node);
-            (membership::of(&state), state.enrolments.contains_key(&key))
+            (
+                membership::dated(membership::of(&state), &state),
+                state.enrolments.contains_key(&key),
+            )
         };
         let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         let line = Arc::new(Line::new(
@@ -148,6 +152,36 @@ impl Agents {
             None => self.admit(&line, registered.admission),
         }
         Ok(session)
+    }
+
+    /// Looks that the store is not older than what the agent was told of it: what was decided and acknowledged since then
+    /// is unknown in it, and a node that follows it would undo that.
+    async fn check_store(&self, hello: &Hello) -> Result<(), Refused> {
+        let seen = hello.revision_seen;
+        let is_comparable = hello.epoch_seen.life() == self.shared.epoch.life();
+        if !is_comparable || seen <= self.shared.view.read().revision().0 {
+            return Ok(());
+        }
+        // The view may be behind the store.
+        let status = self.shared.writer.store().status().await;
+        let newest = status
+            .map_err(|error| Refused(format!("the store can't be read: {error}")))?
+            .revision
+            .0;
+        if seen <= newest {
+            return Ok(());
+        }
+        tracing::error!(
+            node = %hello.node, seen, newest,
+            "the store is older than what this node was told of: it was put back to an older state. The node goes on as it \
+             is and takes no orders. Bring back the newer store, or accept the older one: `symphony backup` of it, and \
+             `symphony restore` into an empty store"
+        );
+        Err(Refused(format!(
+            "the store is at revision {newest}, and this node was told of {seen}: the store was put back to an older state; \
+             nothing is changed on the node until the newer store is back, or the older one went through `symphony backup` \
+             and `symphony restore`"
+        )))
     }
 
     /// Lets calls through.

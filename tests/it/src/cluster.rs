@@ -10,7 +10,7 @@ use serde::Deserialize;
 use symphony_api::{Client, DEFAULT_PROJECT, Endpoint};
 
 use crate::process::{below, pid, signal};
-use crate::{cloud, program, until};
+use crate::{cloud, left, process, program, until};
 
 /// How many managers, and members of etcd.
 pub const MEMBERS: usize = 3;
@@ -47,6 +47,7 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     child: Child,
     clients: Vec<Client>,
+    machines: bool,
 }
 
 impl Cluster {
@@ -55,6 +56,18 @@ impl Cluster {
     /// # Panics
     /// When it does not get ready.
     pub async fn start(nodes: u32) -> Self {
+        Self::start_with(nodes, false).await
+    }
+
+    /// The same, with nodes that run machines and networks; [`stop`](Self::stop) ends them.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn start_with_machines(nodes: u32) -> Self {
+        Self::start_with(nodes, true).await
+    }
+
+    async fn start_with(nodes: u32, machines: bool) -> Self {
         // One after the other: two at once could choose the same addresses.
         static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let _one = STARTING.lock().await;
@@ -63,15 +76,9 @@ impl Cluster {
         let log = std::fs::File::create(dir.path().join("dev.log")).expect("the log can be written");
         let mut command = Command::new(program("symphony"));
         command
-            .args([
-                "dev",
-                "--managers",
-                "3",
-                "--no-machines",
-                "--no-default-context",
-                "--nodes",
-            ])
+            .args(["dev", "--managers", "3", "--no-default-context", "--nodes"])
             .arg(nodes.to_string())
+            .args((!machines).then_some("--no-machines"))
             .arg("--data")
             .arg(dir.path())
             .env("RUST_LOG", "info")
@@ -90,6 +97,7 @@ impl Cluster {
             dir,
             child,
             clients: Vec::new(),
+            machines,
         };
         assert!(line.starts_with("ready https://"), "the cluster gets ready: {line:?}");
         let file =
@@ -108,6 +116,11 @@ impl Cluster {
             until("each manager to serve", async || client.ready().await.ok()).await;
         }
         cluster
+    }
+
+    /// Ends it as an operator does, machines and all; gives the exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        process::end(&mut self.child)
     }
 
     /// Its folder.
@@ -278,11 +291,19 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if self.machines && matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         // They end by themselves; one that is frozen can't.
         for pid in below(self.dir()) {
             signal(pid, "KILL");
+        }
+        if self.machines {
+            for node in left::clear(self.dir()) {
+                eprintln!("--- something of {} may be left running ---", node.display());
+            }
         }
         if std::thread::panicking() {
             let logs = [

@@ -6,6 +6,7 @@ mod system {
     mod arrows;
     mod cluster_by_hand;
     mod cluster_failover;
+    mod cluster_machines;
     mod cluster_members;
     mod cluster_requests;
     mod contracts;

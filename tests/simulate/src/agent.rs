@@ -153,6 +153,7 @@ fn hello(world: &World, at: usize) -> Hello {
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", at + 1)),
         epoch_seen: servers[at].epoch,
+        revision_seen: 0,
         admission: Some(servers[at].admission),
     }
 }

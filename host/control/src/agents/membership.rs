@@ -1,11 +1,14 @@
 //! What agents must know of the cluster's members: where managers are, and which certificates are worth nothing any more.
 //! And the end of sessions whose node is no member any more.
 
+use std::time::Duration;
+
 use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_protocol::enrol::MANAGERS_MAX;
 use symphony_protocol::frame::REVOKED_MAX;
 use symphony_protocol::{Members, ToAgent};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Agents;
@@ -14,6 +17,9 @@ use crate::view::State;
 
 /// Protocol versions below this know of no members.
 const KNOWN_SINCE: u32 = 4;
+
+/// How often agents are told how far the store is.
+const DATED_EVERY: Duration = Duration::from_secs(600);
 
 /// The members, as the records say now.
 pub(super) fn of(state: &State) -> Members {
@@ -28,6 +34,15 @@ pub(super) fn of(state: &State) -> Members {
         revoked: revoked.map(|(serial, _)| serial.clone()).take(REVOKED_MAX).collect(),
         roots_pem: None,
         renew: false,
+        revision: None,
+    }
+}
+
+/// The same, with how far the store is: an agent remembers that, and refuses an older store.
+pub(super) fn dated(members: Members, state: &State) -> Members {
+    Members {
+        revision: Some(state.revision().0),
+        ..members
     }
 }
 
@@ -35,11 +50,13 @@ pub(super) fn of(state: &State) -> Members {
 pub(super) async fn follow(agents: Agents, stop: CancellationToken) {
     let mut changes = agents.shared.view.changes();
     let mut told = of(&agents.shared.view.read());
+    let mut dates = tokio::time::interval_at(Instant::now() + DATED_EVERY, DATED_EVERY);
     loop {
-        tokio::select! {
+        let is_time = tokio::select! {
             () = stop.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
-        }
+            changed = changes.changed() => if changed.is_err() { return } else { false },
+            _ = dates.tick() => true,
+        };
         let (now, gone) = {
             let state = agents.shared.view.read();
             let lines = agents.lines();
@@ -54,13 +71,14 @@ pub(super) async fn follow(agents: Agents, stop: CancellationToken) {
                 line.hang_up();
             }
         }
-        if now == told {
+        if now == told && !is_time {
             continue;
         }
+        let dated = dated(now.clone(), &agents.shared.view.read());
         let lines: Vec<_> = agents.lines().values().cloned().collect();
         for line in lines.iter().filter(|line| line.protocol >= KNOWN_SINCE) {
             // One that takes no frames is told when it comes again.
-            line.offer(ToAgent::Members(now.clone()));
+            line.offer(ToAgent::Members(dated.clone()));
         }
         told = now;
     }
