@@ -49,6 +49,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     sessions: AtomicU64,
     notices: broadcast::Sender<Notice>,
+    /// Ends with the term: then there are no sessions any more.
+    term: CancellationToken,
 }
 
 /// Why an agent gets no session. The text is sent to it.
@@ -68,7 +70,8 @@ pub(crate) struct Request<'a> {
 }
 
 impl Agents {
-    pub(crate) fn new(writer: Writer, view: View) -> Self {
+    /// Without a session yet; when `term` is cancelled there is none any more.
+    pub(crate) fn new(writer: Writer, view: View, term: CancellationToken) -> Self {
         let (changed, _) = watch::channel(0);
         let epoch = writer.leadership().epoch();
         let shared = Shared {
@@ -79,9 +82,19 @@ impl Agents {
             changed,
             sessions: AtomicU64::new(0),
             notices: broadcast::channel(NOTICES_MAX).0,
+            term,
         };
         Self {
             shared: Arc::new(shared),
+        }
+    }
+
+    /// Ends all sessions when the term ends: agents go to whoever leads then. A manager that only stopped sending work would
+    /// keep them for as long as it lives.
+    pub(crate) async fn end_with_term(self) {
+        self.shared.term.cancelled().await;
+        for line in self.lines().values() {
+            line.hang_up();
         }
     }
 
@@ -130,8 +143,15 @@ impl Agents {
         // From here on its end takes it off the list, also when whoever waits for this gives up before it is done: a node
         // that is gone must not look as if it were connected.
         let session = Session::new(self.clone(), Arc::clone(&line), frames);
-        if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
-            older.hang_up();
+        {
+            let mut lines = self.lines();
+            // Looked at under the lock that the end of the term takes: a session is ended by it, or never begins.
+            if self.shared.term.is_cancelled() {
+                return Err(Refused("this manager does not lead any more".to_owned()));
+            }
+            if let Some(older) = lines.insert(hello.node.clone(), Arc::clone(&line)) {
+                older.hang_up();
+            }
         }
         let registered = nodes::register(self, &hello)
             .await

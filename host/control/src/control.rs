@@ -136,7 +136,7 @@ impl Control {
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
         let slots = Slots::new(Arc::clone(&library), reports);
         let plugins = Plugins::new(writer.clone(), view.clone(), library, slots.clone());
-        let agents = Agents::new(writer.clone(), view.clone());
+        let agents = Agents::new(writer.clone(), view.clone(), stop.clone());
 
         let mut loops = JoinSet::new();
         loops.spawn(slots.clone().follow(view.clone(), stop.clone()));
@@ -158,6 +158,7 @@ impl Control {
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
         loops.spawn(Released::new(context.clone()).run(stop.clone()));
         loops.spawn(Reconciler::new(context).run(stop.clone()));
+        loops.spawn(agents.clone().end_with_term());
         loops.spawn(agents.watch_silence(stop.clone()));
         loops.spawn(agents.follow_members(stop.clone()));
         loops.spawn(collect::run(writer.clone(), view.clone(), stop.clone()));

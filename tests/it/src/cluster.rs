@@ -15,6 +15,9 @@ use crate::{cloud, left, process, program, until};
 /// How many managers, and members of etcd.
 pub const MEMBERS: usize = 3;
 
+/// Of how many nodes a test that failed tells the ends of the logs.
+const NODES_TOLD: usize = 5;
+
 /// Characters of an id.
 const ID_LENGTH: usize = 36;
 
@@ -306,17 +309,22 @@ impl Drop for Cluster {
             }
         }
         if std::thread::panicking() {
-            let logs = [
-                "dev.log",
-                "managers/manager-1/manager.log",
-                "managers/manager-2/manager.log",
-            ];
-            for log in logs.into_iter().chain(["managers/manager-3/manager.log"]) {
-                let text = std::fs::read_to_string(self.dir().join(log)).unwrap_or_default();
-                let tail: Vec<&str> = text.lines().rev().take(25).collect();
-                eprintln!("--- the end of {log} ---");
+            let managers = (0..MEMBERS).map(|number| self.manager(number).join("manager.log"));
+            let nodes = (0..NODES_TOLD).map(|number| self.node(number).join("agent.log"));
+            let logs = std::iter::once(self.dir().join("dev.log")).chain(managers).chain(nodes);
+            for log in logs {
+                let Ok(text) = std::fs::read_to_string(&log) else {
+                    continue;
+                };
+                let tail: Vec<&str> = text.lines().rev().filter(|line| !is_chatter(line)).take(30).collect();
+                eprintln!("--- the end of {} ---", log.display());
                 tail.iter().rev().for_each(|line| eprintln!("{line}"));
             }
         }
     }
+}
+
+/// What is repeated so often that it would hide all else.
+fn is_chatter(line: &str) -> bool {
+    line.contains("a pass failed") || line.contains("this etcd is older")
 }

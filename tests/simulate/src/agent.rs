@@ -198,12 +198,7 @@ async fn serve(world: &Arc<World>, at: usize, calls: &mut JoinSet<()>) {
         };
         let connecting = timeout(Duration::from_secs(5), control.agents().connect(hello(world, at)));
         if let Ok(Ok(session)) = connecting.await {
-            tokio::select! {
-                biased;
-                // A manager that leads no more ends its sessions.
-                () = control.ended() => {}
-                () = during(world, at, manager, session, calls) => {}
-            }
+            during(world, at, manager, session, calls).await;
         }
     }
 }

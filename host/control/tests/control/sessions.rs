@@ -59,6 +59,19 @@ async fn a_store_that_was_put_back_is_told_and_one_that_was_restored_is_taken() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_end_with_the_term() {
+    let loops = Loops::start().await;
+    let first = SimulatedAgent::connect(&loops.control, "n1", 1 << 30).await;
+    let second = SimulatedAgent::connect(&loops.control, "n2", 1 << 30).await;
+    loops.control.stop().await;
+    // An agent that keeps its session with who leads no more is lost to who leads now.
+    first.ended.await.unwrap();
+    second.ended.await.unwrap();
+    let refused = loops.control.agents().connect(hello("n3", 1)).await.err().unwrap();
+    assert!(refused.0.contains("does not lead"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_ends_while_much_waits() {
     let loops = Loops::start().await;
     for number in 0..100 {

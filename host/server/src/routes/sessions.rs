@@ -158,7 +158,7 @@ async fn exchange(
         tokio::select! {
             frame = session.next() => match frame {
                 Some(frame) => if send(frames, &frame).await.is_err() { return "the agent takes no frames" },
-                None => return "another session took its place",
+                None => return "another session took its place, or this manager leads no more",
             },
             line = lines.next() => match line {
                 Ok(Some(frame)) => {
