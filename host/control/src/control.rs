@@ -142,7 +142,7 @@ impl Control {
         loops.spawn(slots.clone().follow(view.clone(), stop.clone()));
         loops.spawn(FaultKeeper::new(writer.clone(), view.clone(), metrics.clone(), reported).run(stop.clone()));
         for component in first_party {
-            let plugin = plugins.take_in(component, true).await?;
+            let plugin = plugins.bring(component).await?;
             plugins.activate_first(&plugin).await?;
         }
         let context = Context {

@@ -26,6 +26,8 @@ use crate::world::{Mutation, World, name};
 pub const POOL_BYTES: u64 = 10 << 30;
 /// Memory of a node.
 pub const MEMORY_BYTES: u64 = 1 << 30;
+/// How late a call may be repeated by the network.
+const LATE_MILLIS_MAX: u64 = 180_000;
 /// After how long without a word a session is lost.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -50,10 +52,16 @@ pub struct Server {
 
 impl Server {
     /// Its agent ends; what it has not written down is gone.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self, mutation: Mutation) {
         self.life += 1;
         self.heard = None;
         self.busy.clear();
+        if mutation == Mutation::ForgetsLedger {
+            self.floors.clear();
+            self.acted.clear();
+            self.epoch = Epoch::default();
+            self.heard = Some(self.admission);
+        }
     }
 
     /// Whether its connection is cut.
@@ -64,16 +72,18 @@ impl Server {
 
     fn check(&self, call: &Call, mutation: Mutation) -> Result<(), Failure> {
         let stale = |text: &str| Err(Failure::new(FailureKind::StaleTenure, text));
-        if mutation == Mutation::IgnoresFloors {
+        if mutation == Mutation::IgnoresAll {
             return Ok(());
         }
-        if self.heard != Some(self.admission) {
+        let minds_admission = mutation != Mutation::IgnoresAdmission;
+        if minds_admission && self.heard != Some(self.admission) {
             return stale("not settled yet");
         }
-        if call.admission != self.admission {
+        if minds_admission && call.admission != self.admission {
             return stale("another admission");
         }
-        if call.tenure < self.floors.get(&call.object).copied().unwrap_or_default() {
+        let minds_floors = mutation != Mutation::IgnoresFloors;
+        if minds_floors && call.tenure < self.floors.get(&call.object).copied().unwrap_or_default() {
             return stale("an old tenure");
         }
         if call.epoch < self.epoch {
@@ -131,6 +141,15 @@ impl Server {
     }
 }
 
+/// Half of all servers each: so that machines can be kept away from their volumes, and still move.
+///
+/// # Panics
+/// The label is none.
+#[must_use]
+pub fn half(of: usize) -> Labels {
+    Labels::parse([["half=a", "half=b"][of % 2]]).expect("a label")
+}
+
 fn hello(world: &World, at: usize) -> Hello {
     let servers = world.servers();
     Hello {
@@ -149,7 +168,7 @@ fn hello(world: &World, at: usize) -> Hello {
             cpu_overcommit_percent: 200,
             memory_bytes: MEMORY_BYTES,
         }),
-        labels: Labels::default(),
+        labels: half(at % 2),
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", at + 1)),
         epoch_seen: servers[at].epoch,
@@ -220,7 +239,14 @@ async fn during(world: &Arc<World>, at: usize, manager: usize, mut session: Sess
             frame = session.to_agent.recv() => {
                 let Some(frame) = frame else { return };
                 if world.servers()[at].is_cut() {
-                    world.count("frame lost");
+                    match frame {
+                        // The network kept it, and knows nothing of sessions that ended meanwhile.
+                        ToAgent::Call(call) if call.work.acts() && world.rng.happens(600) => {
+                            world.count("call held back");
+                            come_later(world, at, *call);
+                        }
+                        _ => world.count("frame lost"),
+                    }
                     continue;
                 }
                 while world.is_frozen(manager) {
@@ -246,15 +272,8 @@ fn take(world: &Arc<World>, at: usize, frame: ToAgent, uplink: &mpsc::Sender<ToM
         }
         ToAgent::Call(call) => {
             if call.work.acts() && world.rng.happens(world.late_permille()) {
-                // The network repeats it later, to whoever is there then.
-                let (world, call) = (Arc::clone(world), call.clone());
-                tokio::spawn(async move {
-                    sleep(world.rng.millis(500, 60_000)).await;
-                    if !world.servers()[at].off {
-                        world.count("call repeated late");
-                        let _ = work(&world, at, &call).await;
-                    }
-                });
+                world.count("call repeated");
+                come_later(world, at, (*call).clone());
             }
             let (world, uplink) = (Arc::clone(world), uplink.clone());
             calls.spawn(async move {
@@ -279,6 +298,18 @@ fn take(world: &Arc<World>, at: usize, frame: ToAgent, uplink: &mpsc::Sender<ToM
         }
         ToAgent::Heartbeat | ToAgent::Members(_) | ToAgent::Refused(_) => {}
     }
+}
+
+/// The network brings a call late, to whoever is there then; nobody waits for the answer any more.
+fn come_later(world: &Arc<World>, at: usize, call: Call) {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        sleep(world.rng.millis(500, LATE_MILLIS_MAX)).await;
+        if !world.servers()[at].off && !world.servers()[at].is_cut() {
+            world.count("call came late");
+            let _ = work(&world, at, &call).await;
+        }
+    });
 }
 
 /// Holds an object for one call.
@@ -316,7 +347,9 @@ async fn work(world: &World, at: usize, call: &Call) -> Result<Outcome, Failure>
             Outcome::Machine(run(world, place, task, Hardware::machine, Hardware::machine_fact).await?)
         }
         Work::Export { task, .. } => {
-            Outcome::Export(run(world, place, task, Hardware::export, Hardware::export_fact).await?)
+            let minds_floors = world.mutation != Mutation::IgnoresExportFloors;
+            let export = |hardware: &mut Hardware, step: &_| hardware.export(step, minds_floors);
+            Outcome::Export(run(world, place, task, export, Hardware::export_fact).await?)
         }
         Work::Network { .. } | Work::Image { .. } => return Err(Failure::new(FailureKind::Missing, "not simulated")),
     };

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod check;
+pub mod deeds;
 pub mod entropy;
 pub mod node;
 pub mod rng;

@@ -46,7 +46,9 @@ const FAULTS: &[&str] = &[
     "agent-crashed",
     "agent-cut-off",
     "answer-of-the-store-lost",
-    "call-repeated-late",
+    "call-came-late",
+    "call-held-back",
+    "call-repeated",
     "frame-lost",
     "leader-frozen",
     "manager-crashed",
@@ -90,12 +92,18 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
         .iter()
         .map(|(fault, count)| format!("{}={count}", fault.replace(' ', "-")))
         .collect();
+    let reached: Vec<String> = outcome
+        .reached
+        .iter()
+        .map(|(what, count)| format!("{}:{count}", what.replace(' ', "-")))
+        .collect();
     println!(
-        "seed={seed} ms={} trace={:016x} revision={} {}",
+        "seed={seed} ms={} trace={:016x} revision={} {} {}",
         outcome.simulated.as_millis(),
         outcome.trace,
         outcome.revision,
-        faults.join(" ")
+        faults.join(" "),
+        reached.join(" ")
     );
     for violation in &outcome.violations {
         println!("violation: seed {seed}: {violation}");

@@ -29,7 +29,15 @@ pub enum Mutation {
     #[default]
     None,
     /// Agents do whatever they are told, whatever they heard before.
+    IgnoresAll,
+    /// Agents do what was decided on before a release.
     IgnoresFloors,
+    /// Agents do what was decided on before they were fenced.
+    IgnoresAdmission,
+    /// Agents that start anew have forgotten what they heard, and work at once.
+    ForgetsLedger,
+    /// Nodes serve whatever generation they are asked for.
+    IgnoresExportFloors,
     /// Agents that come back after a fence end nothing.
     KeepsAll,
     /// Operators fence servers that run.
@@ -303,7 +311,7 @@ impl World {
 
     /// An agent ends and comes again; its server goes on.
     pub fn crash_agent(&self, at: usize) {
-        self.servers()[at].crash();
+        self.servers()[at].crash(self.mutation);
         self.count("agent crashed");
     }
 
@@ -323,7 +331,7 @@ impl World {
                 return;
             }
             servers[at].off = true;
-            servers[at].crash();
+            servers[at].crash(self.mutation);
             servers[at].hardware.power_off();
             drop(servers);
             self.count("power lost");
