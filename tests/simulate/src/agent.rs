@@ -75,11 +75,10 @@ impl Server {
         if mutation == Mutation::IgnoresAll {
             return Ok(());
         }
-        let minds_admission = mutation != Mutation::IgnoresAdmission;
-        if minds_admission && self.heard != Some(self.admission) {
+        if self.heard != Some(self.admission) {
             return stale("not settled yet");
         }
-        if minds_admission && call.admission != self.admission {
+        if call.admission != self.admission {
             return stale("another admission");
         }
         let minds_floors = mutation != Mutation::IgnoresFloors;
@@ -239,18 +238,20 @@ async fn during(world: &Arc<World>, at: usize, manager: usize, mut session: Sess
             frame = session.to_agent.recv() => {
                 let Some(frame) = frame else { return };
                 if world.servers()[at].is_cut() {
-                    match frame {
-                        // The network kept it, and knows nothing of sessions that ended meanwhile.
-                        ToAgent::Call(call) if call.work.acts() && world.rng.happens(600) => {
-                            world.count("call held back");
-                            come_later(world, at, *call);
-                        }
-                        _ => world.count("frame lost"),
-                    }
+                    world.count("frame lost");
                     continue;
                 }
                 while world.is_frozen(manager) {
                     sleep(Duration::from_millis(100)).await;
+                }
+                // The connection is lost with a call in it, which comes all the same, when it is nobody's any more.
+                if let ToAgent::Call(call) = &frame
+                    && call.work.acts()
+                    && world.rng.happens(world.late_permille() / 8)
+                {
+                    world.count("call held back");
+                    come_later(world, at, (**call).clone());
+                    return;
                 }
                 take(world, at, frame, &uplink, calls);
             }
@@ -347,9 +348,7 @@ async fn work(world: &World, at: usize, call: &Call) -> Result<Outcome, Failure>
             Outcome::Machine(run(world, place, task, Hardware::machine, Hardware::machine_fact).await?)
         }
         Work::Export { task, .. } => {
-            let minds_floors = world.mutation != Mutation::IgnoresExportFloors;
-            let export = |hardware: &mut Hardware, step: &_| hardware.export(step, minds_floors);
-            Outcome::Export(run(world, place, task, export, Hardware::export_fact).await?)
+            Outcome::Export(run(world, place, task, Hardware::export, Hardware::export_fact).await?)
         }
         Work::Network { .. } | Work::Image { .. } => return Err(Failure::new(FailureKind::Missing, "not simulated")),
     };

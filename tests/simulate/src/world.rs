@@ -32,12 +32,8 @@ pub enum Mutation {
     IgnoresAll,
     /// Agents do what was decided on before a release.
     IgnoresFloors,
-    /// Agents do what was decided on before they were fenced.
-    IgnoresAdmission,
     /// Agents that start anew have forgotten what they heard, and work at once.
     ForgetsLedger,
-    /// Nodes serve whatever generation they are asked for.
-    IgnoresExportFloors,
     /// Agents that come back after a fence end nothing.
     KeepsAll,
     /// Operators fence servers that run.
