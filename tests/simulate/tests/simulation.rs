@@ -1,7 +1,5 @@
 //! Simulated hours without a violation; the same seed twice is the same; and what is broken on purpose is found.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
 use std::process::{Command, Output};
 
 /// How much must pass, and how much must go wrong meanwhile.
