@@ -51,8 +51,8 @@ pub enum SessionError {
     /// Another manager leads; or none at the moment.
     #[error("this manager does not lead{}", .0.as_ref().map_or_else(String::new, |leader| format!("; {leader} does")))]
     Elsewhere(Option<ManagerAddress>),
-    /// What the node has has changed: the manager must hear it.
-    #[error("the node's roles have changed")]
+    /// What the node has has changed, or its certificate: the manager must hear it.
+    #[error("the node's roles or its certificate have changed")]
     Changed,
     /// The manager does not want this agent.
     #[error("the manager refuses this agent: {0}")]
@@ -242,6 +242,7 @@ impl Session {
                 }
                 // An agent that ends is dropped here.
                 Ok(()) = self.hello.changed() => return Err(SessionError::Changed),
+                () = self.membership.to_be_shown() => return Err(SessionError::Changed),
                 () = tokio::time::sleep_until(heard + SILENCE_MAX) => return Err(SessionError::Silence),
             }
         }

@@ -1,6 +1,7 @@
 //! The shapes of version 1. A released shape only ever gains optional fields.
 
 mod audit;
+mod authority;
 mod event;
 mod image;
 mod machine;
@@ -17,6 +18,7 @@ mod volume;
 mod watch;
 
 pub use audit::AuditLine;
+pub use authority::Authority;
 pub use event::{Event, Severity, Subject};
 pub use image::{Image, ImageFormat, ImagePhase, ImageSpec, ImageStatus};
 pub use machine::{

@@ -38,6 +38,7 @@ pub use globals::Globals;
 pub use output::Format;
 pub use target::Target;
 pub use verbs::audit::AuditArgs;
+pub use verbs::authority::AuthorityVerb;
 pub use verbs::backup::BackupArgs;
 pub use verbs::config::ConfigVerb;
 pub use verbs::events::EventsArgs;
@@ -153,6 +154,19 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
         Verb::Events(args) => verbs::events::run(&client, output, &args).await,
         Verb::Config(_) | Verb::Block(_) | Verb::Compute(_) => Ok(()),
     }
+}
+
+/// Does one verb of `manager ca`: over the control socket when one is given, else over the API.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_authority(globals: &Globals, verb: AuthorityVerb) -> Result<(), Failure> {
+    let output = Output {
+        format: globals.output,
+        quiet: globals.quiet,
+    };
+    let client = connect::over_either(globals)?;
+    verbs::authority::run(&client, output, &verb).await
 }
 
 /// Does one verb of `manager service`: over the control socket when one is given, else over the API.

@@ -124,13 +124,9 @@ impl Agents {
         }
         self.check_store(&hello).await?;
         let (to_agent, frames) = mpsc::channel(QUEUE);
-        let (members, is_member) = {
-            let state = self.shared.view.read();
+        let is_member = {
             let key = symphony_core::keys::node_enrolment(&hello.node);
-            (
-                membership::dated(membership::of(&state), &state),
-                state.enrolments.contains_key(&key),
-            )
+            self.shared.view.read().enrolments.contains_key(&key)
         };
         let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         let line = Arc::new(Line::new(
@@ -156,6 +152,8 @@ impl Agents {
         let registered = nodes::register(self, &hello)
             .await
             .map_err(|error| Refused(format!("node {} could not be registered: {error}", hello.node)))?;
+        // After the registration: what was written of its certificate before has been seen by now.
+        let members = membership::for_node(&self.shared.view.read(), &hello.node);
         let welcome = Welcome {
             epoch: self.shared.epoch,
             heartbeat_ms: HEARTBEAT_MS,

@@ -15,6 +15,7 @@ use crate::agents::Agents;
 use crate::collect;
 use crate::election::{Election as _, ElectionError, Leadership, Sole};
 use crate::fence::Released;
+use crate::members::retire_when_done;
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
@@ -161,6 +162,7 @@ impl Control {
         loops.spawn(agents.clone().end_with_term());
         loops.spawn(agents.watch_silence(stop.clone()));
         loops.spawn(agents.follow_members(stop.clone()));
+        loops.spawn(retire_when_done(writer.clone(), view.clone(), stop.clone()));
         loops.spawn(collect::run(writer.clone(), view.clone(), stop.clone()));
         let loops = tokio::sync::Mutex::new(loops);
         ends_all.disarm();

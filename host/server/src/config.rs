@@ -23,8 +23,6 @@ pub struct ServerConfig {
     pub advertise: Option<String>,
     /// The manager's own name among the services.
     pub manager: Name,
-    /// SHA-256 of the certificate (DER) of the cluster's authority: new tokens name it.
-    pub ca_sha256: Option<[u8; 32]>,
     /// The file of the audit log; none: there is none.
     pub audit_log: Option<PathBuf>,
     /// How much it takes.

@@ -152,6 +152,9 @@ const TABLE: &[(Method, &str, Right)] = &[
     (Method::POST, "/v1/tokens", Right::Admin),
     (Method::DELETE, "/v1/tokens/{id}", Right::Admin),
     (Method::GET, "/v1/audit", Right::Admin),
+    (Method::GET, "/v1/authority", Right::Admin),
+    (Method::POST, "/v1/authority/rotate", Right::Admin),
+    (Method::POST, "/v1/authority/retire", Right::Admin),
     // It has the key of the authority in it.
     (Method::GET, "/v1/backup", Right::Admin),
 ];

@@ -1,6 +1,7 @@
 //! The routes, and the document that describes them. A route exists only with its description.
 
 mod audit;
+mod authority;
 mod backup;
 mod console;
 pub(crate) mod enrol;
@@ -86,6 +87,9 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(authority::show))
+        .routes(routes!(authority::rotate))
+        .routes(routes!(authority::retire))
         .routes(routes!(backup::take))
         .routes(routes!(events::list))
         .routes(routes!(watch::watch))
@@ -160,6 +164,9 @@ pub(crate) fn control_socket(app: &App) -> Router {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(authority::show))
+        .routes(routes!(authority::rotate))
+        .routes(routes!(authority::retire))
         .routes(routes!(backup::take));
     let (router, _) = routes.split_for_parts();
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);

@@ -92,10 +92,6 @@ impl Manager {
             .register_manager(&name, &address)
             .await
             .map_err(|error| Failure::caused("could not put this manager on record", &error))?;
-        let authority = members
-            .authority_sha256()
-            .await
-            .map_err(|error| Failure::caused("could not read the cluster's authority", &error))?;
         let client = state::client_token(&folder, &members, &name).await?;
         let tokens = Tokens {
             client: client.clone(),
@@ -124,7 +120,6 @@ impl Manager {
             plain,
             advertise: Some(address.clone()),
             manager: name.clone(),
-            ca_sha256: Some(authority),
             audit_log: Some(folder.join("audit.log")),
             limits: symphony_server::Limits::default(),
         };

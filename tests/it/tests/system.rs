@@ -5,6 +5,7 @@
 mod system {
     mod arrows;
     mod cluster_by_hand;
+    mod cluster_ca;
     mod cluster_failover;
     mod cluster_machines;
     mod cluster_members;
