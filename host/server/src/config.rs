@@ -74,8 +74,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
-            watches: 256,
+            // An agent has one for its session, and a few for image bytes and renewals.
+            connections: 16_384,
+            watches: 2_048,
             uploads: 8,
             plugin_uploads: 4,
             sessions: 10_000,

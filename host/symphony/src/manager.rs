@@ -6,6 +6,7 @@
 //!   stop:  API (requests under way end) ─► office (the loops, the lease) ─► store
 //! ```
 
+mod files;
 mod identity;
 mod place;
 mod presence;
@@ -68,6 +69,7 @@ impl Manager {
         setup: Setup<'_>,
         stop: &CancellationToken,
     ) -> Result<Option<Self>, Failure> {
+        files::raise_limit();
         let alone = !setup.etcd.is_given();
         let listener = place::listen(setup.listen).await?;
         let bound = listener
