@@ -138,6 +138,7 @@ impl Agent {
                 .clone()
                 .or_else(|| Underlay::of_data_url(port.url()).map(String::from)),
             epoch_seen: Epoch(0),
+            revision_seen: 0,
             admission: None,
         };
         let calls = Calls::new(ledger.clone(), Vec::new());

@@ -1,4 +1,4 @@
-//! What the agent must not forget: the highest epoch it has seen, the admission that its node settled under, and for each
+//! What the agent must not forget: the highest epoch and revision it has seen, the admission that its node settled under, and for each
 //! object the highest generation it acted on and its floor, the highest tenure it heard of. Nothing below is ever done
 //! again: so a release, which has a tenure of its own, ends for ever what was placed here before it.
 //!
@@ -91,6 +91,19 @@ impl Ledger {
     #[must_use]
     pub fn epoch_seen(&self) -> Epoch {
         lock(&self.state).epoch()
+    }
+
+    /// The newest revision of the store that was told of; 0 when none was.
+    #[must_use]
+    pub fn revision_seen(&self) -> u64 {
+        lock(&self.state).revision()
+    }
+
+    /// Remembers how far the store was; returns when it is durable.
+    pub async fn see_revision(&self, revision: u64) {
+        if revision > self.revision_seen() {
+            self.append(Entry::Revision(revision)).await;
+        }
     }
 
     /// The admission that the node has settled under; 0 before the first.

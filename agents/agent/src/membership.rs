@@ -65,6 +65,8 @@ struct Shared {
     /// The cluster said that it does not know this node any more.
     removed: AtomicBool,
     renew: Notify,
+    /// A certificate that a manager asked for is there, to be shown.
+    show: Notify,
     contact: RwLock<Contact>,
 }
 
@@ -124,6 +126,7 @@ impl Membership {
             revoked: Revoked::default(),
             removed: AtomicBool::new(false),
             renew: Notify::new(),
+            show: Notify::new(),
             contact: RwLock::default(),
         };
         let membership = Self {

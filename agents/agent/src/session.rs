@@ -51,8 +51,8 @@ pub enum SessionError {
     /// Another manager leads; or none at the moment.
     #[error("this manager does not lead{}", .0.as_ref().map_or_else(String::new, |leader| format!("; {leader} does")))]
     Elsewhere(Option<ManagerAddress>),
-    /// What the node has has changed: the manager must hear it.
-    #[error("the node's roles have changed")]
+    /// What the node has has changed, or its certificate: the manager must hear it.
+    #[error("the node's roles or its certificate have changed")]
     Changed,
     /// The manager does not want this agent.
     #[error("the manager refuses this agent: {0}")]
@@ -181,6 +181,7 @@ impl Session {
         let (uplink, frames) = mpsc::channel::<ToManager>(UPLINK_MAX);
         let mut hello = Hello {
             epoch_seen: self.ledger.epoch_seen(),
+            revision_seen: self.ledger.revision_seen(),
             admission: Some(self.ledger.admission()),
             ..self.hello.borrow_and_update().clone()
         };
@@ -220,7 +221,10 @@ impl Session {
                         }
                         Some(ToAgent::Readmit(readmit)) => self.calls.readmit(*readmit, &uplink),
                         Some(ToAgent::Heartbeat) => {}
-                        Some(ToAgent::Members(members)) => self.membership.learn(&members),
+                        Some(ToAgent::Members(members)) => {
+                            self.membership.learn(&members);
+                            self.ledger.see_revision(members.revision.unwrap_or(0)).await;
+                        }
                         Some(ToAgent::Refused(why)) => return Err(SessionError::Refused(why)),
                         Some(ToAgent::Welcome(_)) => return Err(SessionError::Order),
                         None => return Ok(()),
@@ -238,6 +242,7 @@ impl Session {
                 }
                 // An agent that ends is dropped here.
                 Ok(()) = self.hello.changed() => return Err(SessionError::Changed),
+                () = self.membership.to_be_shown() => return Err(SessionError::Changed),
                 () = tokio::time::sleep_until(heard + SILENCE_MAX) => return Err(SessionError::Silence),
             }
         }
@@ -282,6 +287,7 @@ impl Session {
             });
         }
         self.ledger.see_epoch(welcome.epoch).await;
+        self.ledger.see_revision(welcome.members.revision.unwrap_or(0)).await;
         self.ledger.hear(welcome.admission);
         Ok(())
     }

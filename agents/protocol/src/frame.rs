@@ -91,6 +91,9 @@ pub struct Members {
     /// The agent is to renew its certificate now: it is by an authority that goes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub renew: bool,
+    /// The newest revision of the store when this was said. An agent remembers the highest, and shows it in its next hello.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 /// Most serial numbers in [`Members::revoked`]: certificates live for a day, and those of before are nobody's.
@@ -128,6 +131,9 @@ pub struct Hello {
     pub underlay: Option<String>,
     /// The highest epoch that it has seen. A manager below it is deposed and must not go on.
     pub epoch_seen: Epoch,
+    /// The newest revision of the store that it was told of; 0 when of none. A store below it was put back to an older state.
+    #[serde(default)]
+    pub revision_seen: u64,
     /// What it was last admitted with; 0 before the first time. Nothing for an agent that knows nothing of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,

@@ -1,6 +1,7 @@
 //! The shapes of version 1. A released shape only ever gains optional fields.
 
 mod audit;
+mod authority;
 mod event;
 mod image;
 mod machine;
@@ -11,11 +12,13 @@ mod placement;
 mod plugin;
 mod project;
 mod size;
+mod store;
 mod token;
 mod volume;
 mod watch;
 
 pub use audit::AuditLine;
+pub use authority::Authority;
 pub use event::{Event, Severity, Subject};
 pub use image::{Image, ImageFormat, ImagePhase, ImageSpec, ImageStatus};
 pub use machine::{
@@ -36,6 +39,7 @@ pub use placement::{
 pub use plugin::{Activate, Plugin, Slot};
 pub use project::{Amounts, CreateProject, ExceededQuota, PatchProject, Project};
 pub use size::Size;
+pub use store::{StoreHealth, StoreMember};
 pub use token::{CreateToken, CreatedToken, Token, TokenState};
 pub use volume::{
     CreateVolume, CreateVolumeSpec, PatchVolume, PatchVolumeSpec, Volume, VolumeImage, VolumePhase, VolumeSpec,

@@ -23,7 +23,7 @@ pub(crate) struct Found {
 pub(crate) fn over_the_api(globals: &Globals) -> Result<Client, Failure> {
     if globals.socket.is_some() {
         return Err(Failure::usage(
-            "control sockets serve `symphony manager`, `token`, `project`, `audit`, `backup` and `block|image|compute|network init` alone",
+            "control sockets serve `symphony manager`, `token`, `project`, `audit`, `backup`, `doctor` and `block|image|compute|network init` alone",
         )
         .hint("leave --socket away: this verb goes over the API (--address, or a context file)"));
     }

@@ -59,8 +59,8 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub project: Option<Name>,
-    /// A manager's control socket, for `manager`, `token`, `project`, `audit` and `backup`, or an agent's, for
-    /// `block|image|compute|network init`
+    /// A manager's control socket, for `manager`, `token`, `project`, `audit`, `backup` and `doctor`, or an agent's,
+    /// for `block|image|compute|network init`
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
     /// Write nothing to stderr but errors

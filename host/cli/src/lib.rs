@@ -13,6 +13,7 @@
 mod age;
 mod connect;
 mod console;
+mod doctor;
 mod failure;
 mod globals;
 mod output;
@@ -37,6 +38,7 @@ pub use globals::Globals;
 pub use output::Format;
 pub use target::Target;
 pub use verbs::audit::AuditArgs;
+pub use verbs::authority::AuthorityVerb;
 pub use verbs::backup::BackupArgs;
 pub use verbs::config::ConfigVerb;
 pub use verbs::events::EventsArgs;
@@ -97,6 +99,9 @@ pub enum Verb {
     Token(TokenVerb),
     /// Who wrote, and who was refused
     Audit(AuditArgs),
+    /// What is wrong with the store, managers, nodes and plugins, and what to do about it
+    #[command(after_help = verbs::doctor::HELP)]
+    Doctor,
     /// Write all that the managers keep into a file, for `restore`; secrets are in it
     Backup(BackupArgs),
     /// Which manager this client talks to
@@ -127,13 +132,16 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
         other => other,
     };
     let client = match verb {
-        Verb::Project(_) | Verb::Token(_) | Verb::Audit(_) | Verb::Backup(_) => connect::over_either(globals)?,
+        Verb::Project(_) | Verb::Token(_) | Verb::Audit(_) | Verb::Backup(_) | Verb::Doctor => {
+            connect::over_either(globals)?
+        }
         _ => connect::over_the_api(globals)?,
     };
     match verb {
         Verb::Project(verb) => verbs::project::run(&client, output, verb).await,
         Verb::Token(verb) => verbs::token::run(&client, output, globals, verb).await,
         Verb::Audit(args) => verbs::audit::run(&client, output, &args).await,
+        Verb::Doctor => verbs::doctor::run(&client, output, globals.socket.is_none()).await,
         Verb::Backup(args) => verbs::backup::run(&client, output, &args).await,
         Verb::Image(verb) => verbs::image::run(&client, output, verb).await,
         Verb::Volume(verb) => verbs::volume::run(&client, output, verb).await,
@@ -146,6 +154,19 @@ pub async fn run(globals: &Globals, verb: Verb) -> Result<(), Failure> {
         Verb::Events(args) => verbs::events::run(&client, output, &args).await,
         Verb::Config(_) | Verb::Block(_) | Verb::Compute(_) => Ok(()),
     }
+}
+
+/// Does one verb of `manager ca`: over the control socket when one is given, else over the API.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_authority(globals: &Globals, verb: AuthorityVerb) -> Result<(), Failure> {
+    let output = Output {
+        format: globals.output,
+        quiet: globals.quiet,
+    };
+    let client = connect::over_either(globals)?;
+    verbs::authority::run(&client, output, &verb).await
 }
 
 /// Does one verb of `manager service`: over the control socket when one is given, else over the API.

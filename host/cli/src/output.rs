@@ -90,6 +90,11 @@ impl Output {
         }
     }
 
+    /// Whether a program reads it, which must find an empty list too.
+    pub(crate) const fn is_for_machines(self) -> bool {
+        matches!(self.format, Format::Json | Format::Yaml)
+    }
+
     /// A sentence for people, on stderr.
     pub(crate) fn remark(self, sentence: &str) {
         if !self.quiet {

@@ -49,8 +49,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     sessions: AtomicU64,
     notices: broadcast::Sender<Notice>,
-    /// The end of the term.
-    stop: CancellationToken,
+    /// Ends with the term: then there are no sessions any more.
+    term: CancellationToken,
 }
 
 /// Why an agent gets no session. The text is sent to it.
@@ -70,8 +70,8 @@ pub(crate) struct Request<'a> {
 }
 
 impl Agents {
-    /// Sessions end with `stop`; [`end_sessions`](Self::end_sessions) sees to that.
-    pub(crate) fn new(writer: Writer, view: View, stop: CancellationToken) -> Self {
+    /// Without a session yet; when `term` is cancelled there is none any more.
+    pub(crate) fn new(writer: Writer, view: View, term: CancellationToken) -> Self {
         let (changed, _) = watch::channel(0);
         let epoch = writer.leadership().epoch();
         let shared = Shared {
@@ -82,10 +82,19 @@ impl Agents {
             changed,
             sessions: AtomicU64::new(0),
             notices: broadcast::channel(NOTICES_MAX).0,
-            stop,
+            term,
         };
         Self {
             shared: Arc::new(shared),
+        }
+    }
+
+    /// Ends all sessions when the term ends: agents go to whoever leads then. A manager that only stopped sending work would
+    /// keep them for as long as it lives.
+    pub(crate) async fn end_with_term(self) {
+        self.shared.term.cancelled().await;
+        for line in self.lines().values() {
+            line.hang_up();
         }
     }
 
@@ -97,17 +106,6 @@ impl Agents {
     /// Tells agents of the cluster's members, until `stop`.
     pub(crate) fn follow_members(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         membership::follow(self.clone(), stop)
-    }
-
-    /// With `stop`, ends all sessions: agents that stayed with a manager that leads no more would be nobody's.
-    pub(crate) fn end_sessions(&self) -> impl Future<Output = ()> + Send + 'static {
-        let agents = self.clone();
-        async move {
-            agents.shared.stop.cancelled().await;
-            for line in agents.lines().values() {
-                line.hang_up();
-            }
-        }
     }
 
     /// Gives an agent its session and registers its node.
@@ -124,11 +122,11 @@ impl Agents {
                 hello.epoch_seen, self.shared.epoch
             )));
         }
+        self.check_store(&hello).await?;
         let (to_agent, frames) = mpsc::channel(QUEUE);
-        let (members, is_member) = {
-            let state = self.shared.view.read();
+        let is_member = {
             let key = symphony_core::keys::node_enrolment(&hello.node);
-            (membership::of(&state), state.enrolments.contains_key(&key))
+            self.shared.view.read().enrolments.contains_key(&key)
         };
         let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         let line = Arc::new(Line::new(
@@ -141,16 +139,21 @@ impl Agents {
         // From here on its end takes it off the list, also when whoever waits for this gives up before it is done: a node
         // that is gone must not look as if it were connected.
         let session = Session::new(self.clone(), Arc::clone(&line), frames);
-        if let Some(older) = self.lines().insert(hello.node.clone(), Arc::clone(&line)) {
-            older.hang_up();
-        }
-        // Whoever comes later than this is on the list when all on it are ended.
-        if self.shared.stop.is_cancelled() {
-            return Err(Refused("this manager does not lead any more".to_owned()));
+        {
+            let mut lines = self.lines();
+            // Looked at under the lock that the end of the term takes: a session is ended by it, or never begins.
+            if self.shared.term.is_cancelled() {
+                return Err(Refused("this manager does not lead any more".to_owned()));
+            }
+            if let Some(older) = lines.insert(hello.node.clone(), Arc::clone(&line)) {
+                older.hang_up();
+            }
         }
         let registered = nodes::register(self, &hello)
             .await
             .map_err(|error| Refused(format!("node {} could not be registered: {error}", hello.node)))?;
+        // After the registration: what was written of its certificate before has been seen by now.
+        let members = membership::for_node(&self.shared.view.read(), &hello.node);
         let welcome = Welcome {
             epoch: self.shared.epoch,
             heartbeat_ms: HEARTBEAT_MS,
@@ -167,6 +170,36 @@ impl Agents {
             None => self.admit(&line, registered.admission),
         }
         Ok(session)
+    }
+
+    /// Looks that the store is not older than what the agent was told of it: what was decided and acknowledged since then
+    /// is unknown in it, and a node that follows it would undo that.
+    async fn check_store(&self, hello: &Hello) -> Result<(), Refused> {
+        let seen = hello.revision_seen;
+        let is_comparable = hello.epoch_seen.life() == self.shared.epoch.life();
+        if !is_comparable || seen <= self.shared.view.read().revision().0 {
+            return Ok(());
+        }
+        // The view may be behind the store.
+        let status = self.shared.writer.store().status().await;
+        let newest = status
+            .map_err(|error| Refused(format!("the store can't be read: {error}")))?
+            .revision
+            .0;
+        if seen <= newest {
+            return Ok(());
+        }
+        tracing::error!(
+            node = %hello.node, seen, newest,
+            "the store is older than what this node was told of: it was put back to an older state. The node goes on as it \
+             is and takes no orders. Bring back the newer store, or accept the older one: `symphony backup` of it, and \
+             `symphony restore` into an empty store"
+        );
+        Err(Refused(format!(
+            "the store is at revision {newest}, and this node was told of {seen}: the store was put back to an older state; \
+             nothing is changed on the node until the newer store is back, or the older one went through `symphony backup` \
+             and `symphony restore`"
+        )))
     }
 
     /// Lets calls through.

@@ -15,6 +15,7 @@ use crate::agents::Agents;
 use crate::collect;
 use crate::election::{Election as _, ElectionError, Leadership, Sole};
 use crate::fence::Released;
+use crate::members::retire_when_done;
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
 use crate::plugins::{ActivateError, FaultKeeper, Library, Plugins, REPORTS_MAX, Slots, UploadError};
@@ -142,7 +143,7 @@ impl Control {
         loops.spawn(slots.clone().follow(view.clone(), stop.clone()));
         loops.spawn(FaultKeeper::new(writer.clone(), view.clone(), metrics.clone(), reported).run(stop.clone()));
         for component in first_party {
-            let plugin = plugins.take_in(component, true).await?;
+            let plugin = plugins.bring(component).await?;
             plugins.activate_first(&plugin).await?;
         }
         let context = Context {
@@ -158,9 +159,10 @@ impl Control {
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
         loops.spawn(Released::new(context.clone()).run(stop.clone()));
         loops.spawn(Reconciler::new(context).run(stop.clone()));
-        loops.spawn(agents.end_sessions());
+        loops.spawn(agents.clone().end_with_term());
         loops.spawn(agents.watch_silence(stop.clone()));
         loops.spawn(agents.follow_members(stop.clone()));
+        loops.spawn(retire_when_done(writer.clone(), view.clone(), stop.clone()));
         loops.spawn(collect::run(writer.clone(), view.clone(), stop.clone()));
         let loops = tokio::sync::Mutex::new(loops);
         ends_all.disarm();

@@ -96,25 +96,16 @@ impl Leadership {
     }
 }
 
-/// How many epochs a restore passes over.
-///
-/// Agents refuse a leader with a smaller epoch than they have seen, and they have seen all that were counted between the
-/// backup and the restore: each start of a manager, each change of the leader. Nobody knows how many that were, and this is
-/// more than a cluster sees in its life, a change every five minutes for nine years.
-pub const EPOCHS_PASSED_OVER: u64 = 1_000_000;
-
 /// The counter of epochs for a store that was restored, from what it was in the backup.
 ///
 /// # Errors
 /// What was in the backup can't be read.
 pub fn restored_epoch(kept: Option<&[u8]>) -> Result<Vec<u8>, record::RecordError> {
-    let Epoch(last) = match kept {
+    let last = match kept {
         Some(bytes) => record::decode::<LastEpoch>(bytes)?.epoch,
         None => Epoch(0),
     };
-    record::encode(&LastEpoch {
-        epoch: Epoch(last.saturating_add(EPOCHS_PASSED_OVER)),
-    })
+    record::encode(&LastEpoch { epoch: last.restored() })
 }
 
 /// The epoch after the last one, and the compare that lets nobody else have it too.

@@ -39,9 +39,7 @@ mod view;
 mod write;
 
 pub use control::{Control, ControlConfig, ControlError, StartError};
-pub use election::{
-    EPOCHS_PASSED_OVER, Election, ElectionError, LEASE_TTL, Leader, Leadership, Lease, Sole, restored_epoch,
-};
+pub use election::{Election, ElectionError, LEASE_TTL, Leader, Leadership, Lease, Sole, restored_epoch};
 pub use explain::{AsOf, Chosen, Explanation, MachinePreview, Preview};
 pub use office::{Office, Standing};
 pub use preview::PlannedStep;

@@ -6,6 +6,7 @@
 //!   node:     token, role ─► txn(token used once more, enrolment + role | both as they were read)
 //!   renewal:  the certificate at hand ─► txn(enrolment with the new serial)
 //!   revoking: txn(enrolment gone)
+//!   rotation: txn(another authority | as it was) ─► all renew ─► txn(those before trusted no more)
 //! ```
 //!
 //! Every way in is idempotent for the same key: an answer that was lost is asked for again.
@@ -13,6 +14,7 @@
 mod enrol;
 mod founding;
 mod minting;
+mod rotation;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ use crate::clock;
 use crate::write::TxnRecords as _;
 
 pub use enrol::Applicant;
+pub use rotation::{AuthorityView, RotationError};
+pub(crate) use rotation::{digest_of, retire_when_done};
 
 /// How often something is tried when its records change under it.
 const TRIES: u32 = 20;
@@ -126,7 +130,7 @@ impl Members {
     /// The store; there is no cluster.
     pub async fn authority_sha256(&self) -> Result<[u8; 32], MemberError> {
         let mut digest = [0; 32];
-        let text = self.authority().await?.digest();
+        let text = self.authority().await?.0.digest();
         hex::decode_to_slice(text, &mut digest).map_err(|_| AuthorityError::Broken("digest"))?;
         Ok(digest)
     }
@@ -166,14 +170,12 @@ impl Members {
         Ok(enrolment.value.filter(|enrolment| enrolment.has(serial)))
     }
 
-    async fn authority(&self) -> Result<symphony_pki::Authority, MemberError> {
+    /// The authority that issues, and a compare that it still does: so no certificate of one that was replaced comes on
+    /// record.
+    async fn authority(&self) -> Result<(symphony_pki::Authority, Compare), MemberError> {
         let kept: Seen<Authority> = self.read(keys::AUTHORITY).await?;
-        let kept = kept.value.ok_or(MemberError::NoCluster)?;
-        Ok(symphony_pki::Authority::load(
-            &kept.cert_pem,
-            &kept.key_pem,
-            &kept.roots_pem(),
-        )?)
+        let still = Compare::mod_revision(keys::AUTHORITY, kept.revision);
+        Ok((loaded(&kept.value.ok_or(MemberError::NoCluster)?)?, still))
     }
 
     async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Seen<T>, MemberError> {
@@ -182,6 +184,12 @@ impl Members {
         let value = kv.map(|kv| record::decode(&kv.value)).transpose()?;
         Ok(Seen { value, revision })
     }
+}
+
+/// An authority from its record.
+fn loaded(kept: &Authority) -> Result<symphony_pki::Authority, AuthorityError> {
+    let authority = symphony_pki::Authority::load(&kept.cert_pem, &kept.key_pem, &kept.roots_pem())?;
+    Ok(authority.with_bridges(kept.bridges_pem()))
 }
 
 /// Says in a transaction that the certificates of an enrolment are worth nothing.

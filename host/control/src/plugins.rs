@@ -196,6 +196,17 @@ impl Plugins {
         self.slots.settled(slot, revision).await;
     }
 
+    /// Takes in a component that came with symphony. One that is on record went through all of that before, here or at
+    /// another manager: a new leader does not wait for it again.
+    pub(crate) async fn bring(&self, bytes: Vec<u8>) -> Result<Plugin, UploadError> {
+        let digest = symphony_runtime::inspect::digest(&bytes);
+        let known = self.view.read().plugins.get(&digest).map(|known| known.value.clone());
+        match known {
+            Some(plugin) => Ok(plugin),
+            None => self.take_in(bytes, true).await,
+        }
+    }
+
     /// Takes a component in and puts it on record.
     pub(crate) async fn take_in(&self, bytes: Vec<u8>, first_party: bool) -> Result<Plugin, UploadError> {
         let manifest = self.library.keep(bytes).await?;

@@ -72,6 +72,8 @@ pub struct Authority {
     key_pem: String,
     issuer: Issuer<'static, KeyPair>,
     roots: Vec<CertificateDer<'static>>,
+    /// What is sent behind its certificate, for those who know only an authority before it.
+    bridges: String,
 }
 
 /// A certificate that was issued.
@@ -102,17 +104,7 @@ impl Authority {
     /// No randomness, mostly.
     pub fn make(cluster: Uuid, now: u64) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
-        let mut params = params(now, AUTHORITY_LIFE)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::CrlSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        params.distinguished_name.push(DnType::CommonName, "symphony authority");
-        params
-            .distinguished_name
-            .push(DnType::OrganizationalUnitName, cluster.to_string());
+        let params = authority_params(cluster, now)?;
         let certificate = params.self_signed(&key).map_err(AuthorityError::Make)?;
         let cert_pem = certificate.pem();
         Self::load(&cert_pem, &key.serialize_pem(), &cert_pem)
@@ -144,11 +136,37 @@ impl Authority {
             key_pem: key_pem.to_owned(),
             issuer,
             roots: vec![certificate],
+            bridges: String::new(),
         };
         for root in roots {
             authority.add(root)?;
         }
         Ok(authority)
+    }
+
+    /// Sends these certificates behind its own from now on, with all that it issues.
+    #[must_use]
+    pub fn with_bridges(self, bridges: String) -> Self {
+        Self { bridges, ..self }
+    }
+
+    /// A certificate for the key of the authority that takes this one's place: whoever knows only this one comes to trust
+    /// the next by it. `now` is in seconds of Unix time.
+    ///
+    /// # Errors
+    /// The other is another cluster's, or can't be signed.
+    pub fn bridge_to(&self, next: &Self, now: u64) -> Result<String, AuthorityError> {
+        if next.cluster != self.cluster {
+            return Err(AuthorityError::Broken("successor"));
+        }
+        let mut params = authority_params(self.cluster, now)?;
+        // Another one may come after the next.
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.use_authority_key_identifier_extension = true;
+        let signed = params
+            .signed_by(next.issuer.key(), &self.issuer)
+            .map_err(AuthorityError::Make)?;
+        Ok(pem::text(signed.der()))
     }
 
     /// The cluster that it is for.
@@ -185,6 +203,16 @@ impl Authority {
     #[must_use]
     pub fn digests(&self) -> Vec<String> {
         self.roots.iter().map(pem::digest).collect()
+    }
+
+    /// The digests of all authorities that somebody may know this cluster by: its roots, and those that bridges lead from.
+    #[must_use]
+    pub fn known_digests(&self) -> Vec<String> {
+        let bridges = pem::certificates(&self.bridges).unwrap_or_default();
+        self.digests()
+            .into_iter()
+            .chain(bridges.iter().map(pem::digest))
+            .collect()
     }
 
     /// Trusts the roots in a PEM text too: first step of a rotation.
@@ -256,7 +284,7 @@ impl Authority {
             .signed_by(&request.public_key, &self.issuer)
             .map_err(AuthorityError::Make)?;
         Ok(Issued {
-            cert_pem: format!("{}{}", pem::text(certificate.der()), self.cert_pem()),
+            cert_pem: format!("{}{}{}", pem::text(certificate.der()), self.cert_pem(), self.bridges),
             serial: hex::encode(serial.unwrap_or_default()),
             not_after: now.saturating_add(validity.as_secs()),
         })
@@ -293,6 +321,22 @@ impl Authority {
         }
         Ok((info.identity, info.serial))
     }
+}
+
+/// What the certificate of an authority says.
+fn authority_params(cluster: Uuid, now: u64) -> Result<CertificateParams, AuthorityError> {
+    let mut params = params(now, AUTHORITY_LIFE)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    params.distinguished_name.push(DnType::CommonName, "symphony authority");
+    params
+        .distinguished_name
+        .push(DnType::OrganizationalUnitName, cluster.to_string());
+    Ok(params)
 }
 
 /// The digest of the key that a request is for, as 64 hexadecimal digits: who asks with the same key is the same.

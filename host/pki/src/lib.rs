@@ -25,7 +25,7 @@ pub use authority::{Authority, AuthorityError, CLOCK_GRACE_SECONDS, Issued, LIFE
 pub use credentials::{Credentials, CredentialsError, MemberKey};
 pub use files::write_private;
 pub use identity::{CertificateInfo, Identity, IdentityError, Member, inspect};
-pub use pem::PEM_BYTES_MAX;
+pub use pem::{PEM_BYTES_MAX, certificate_digest};
 pub use tls::pinned::pinned_client_config;
 pub use tls::{ALPN, Expect, Tls, TlsError, identity_of, peer_identity};
 pub use trouble::{Trouble, trouble};

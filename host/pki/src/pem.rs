@@ -19,6 +19,12 @@ pub(crate) fn certificates(text: &str) -> Option<Vec<CertificateDer<'static>>> {
     (1..=CERTIFICATES_MAX).contains(&found.len()).then_some(found)
 }
 
+/// SHA-256 of the first certificate in a PEM text, as 64 hexadecimal digits; nothing when there is none.
+#[must_use]
+pub fn certificate_digest(text: &str) -> Option<String> {
+    certificates(text)?.first().map(digest)
+}
+
 /// SHA-256 of a certificate's DER, as 64 hexadecimal digits.
 pub(crate) fn digest(certificate: &CertificateDer<'_>) -> String {
     hex::encode(Sha256::digest(certificate))

@@ -257,6 +257,48 @@ async fn a_pinned_authority_is_all_that_a_newcomer_needs() {
     assert_eq!(result, Err(Trouble::OtherCluster));
 }
 
+/// The authority after another one: with a bridge from it, and those before it.
+fn after(before: &Authority, bridges: &str) -> (Authority, String) {
+    let next = Authority::make(before.cluster(), now() - 86_400).unwrap();
+    let bridges = format!(
+        "{}{}{bridges}",
+        before.bridge_to(&next, now() - 86_400).unwrap(),
+        before.cert_pem()
+    );
+    (next.with_bridges(bridges.clone()), bridges)
+}
+
+#[tokio::test]
+async fn who_knows_an_authority_before_it_is_led_to_the_present_one() {
+    let first = authority(1);
+    let (second, bridges) = after(&first, "");
+    let (third, _) = after(&second, &bridges);
+    for (present, before) in [(&second, vec![&first]), (&third, vec![&first, &second])] {
+        let server = manager(present);
+        for known in before.iter().copied().chain([present]) {
+            let seen = shake(server.server_config(), pinned_client_config(&known.digest())).await;
+            assert_eq!(seen, Ok(None), "a token that names {}", known.digest());
+            // A member that has not heard of the change trusts its own authority alone.
+            let node = node(known, "n1");
+            let seen = shake(server.server_config(), node.anonymous_client_config(Expect::Manager)).await;
+            assert_eq!(seen, Ok(None), "a member of {}", known.digest());
+            assert!(present.known_digests().contains(&known.digest()));
+        }
+    }
+    // Without the bridges, which are taken away in the end, it is another cluster's.
+    let alone = manager(&Authority::load(&third.cert_pem(), third.key_pem(), &third.cert_pem()).unwrap());
+    let result = shake(alone.server_config(), pinned_client_config(&first.digest())).await;
+    assert_eq!(result, Err(Trouble::OtherCluster));
+    let result = shake(
+        alone.server_config(),
+        node(&second, "n1").anonymous_client_config(Expect::Manager),
+    )
+    .await;
+    assert_eq!(result, Err(Trouble::OtherCluster));
+    // A bridge is for the same cluster only.
+    assert!(first.bridge_to(&authority(2), now()).is_err());
+}
+
 #[tokio::test]
 async fn what_is_no_tls_is_told() {
     let (mut ours, theirs) = tokio::io::duplex(1 << 10);

@@ -30,8 +30,6 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) audit: AuditLog,
     pub(crate) tokens: TokenBook,
-    /// Hash of the certificate of the cluster's authority, for new tokens.
-    pub(crate) ca_sha256: Option<[u8; 32]>,
     pub(crate) limits: Limits,
     pub(crate) manager: Name,
     /// Where the API listens, for the list of services.
@@ -78,7 +76,6 @@ impl Shared {
         Arc::new(Self {
             audit: AuditLog::start(config.audit_log.clone(), metrics.audit.clone()),
             tokens: TokenBook::new(store.clone()),
-            ca_sha256: config.ca_sha256,
             store,
             office,
             members,

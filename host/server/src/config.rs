@@ -23,8 +23,6 @@ pub struct ServerConfig {
     pub advertise: Option<String>,
     /// The manager's own name among the services.
     pub manager: Name,
-    /// SHA-256 of the certificate (DER) of the cluster's authority: new tokens name it.
-    pub ca_sha256: Option<[u8; 32]>,
     /// The file of the audit log; none: there is none.
     pub audit_log: Option<PathBuf>,
     /// How much it takes.
@@ -76,8 +74,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
-            watches: 256,
+            // An agent has one for its session, and a few for image bytes and renewals.
+            connections: 16_384,
+            watches: 2_048,
             uploads: 8,
             plugin_uploads: 4,
             sessions: 10_000,

@@ -135,6 +135,7 @@ const TABLE: &[(Method, &str, Right)] = &[
     (Method::POST, "/v1/nodes/{node}/drain", Right::Operate),
     (Method::GET, "/v1/services", Right::ReadAll),
     (Method::DELETE, "/v1/services/{id}", Right::Admin),
+    (Method::GET, "/v1/store", Right::ReadAll),
     (Method::GET, "/v1/plugins", Right::ReadAll),
     (Method::POST, "/v1/plugins", Right::Operate),
     (Method::GET, "/v1/plugins/{plugin}", Right::ReadAll),
@@ -151,6 +152,9 @@ const TABLE: &[(Method, &str, Right)] = &[
     (Method::POST, "/v1/tokens", Right::Admin),
     (Method::DELETE, "/v1/tokens/{id}", Right::Admin),
     (Method::GET, "/v1/audit", Right::Admin),
+    (Method::GET, "/v1/authority", Right::Admin),
+    (Method::POST, "/v1/authority/rotate", Right::Admin),
+    (Method::POST, "/v1/authority/retire", Right::Admin),
     // It has the key of the authority in it.
     (Method::GET, "/v1/backup", Right::Admin),
 ];

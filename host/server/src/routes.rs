@@ -1,6 +1,7 @@
 //! The routes, and the document that describes them. A route exists only with its description.
 
 mod audit;
+mod authority;
 mod backup;
 mod console;
 pub(crate) mod enrol;
@@ -16,6 +17,7 @@ mod projects;
 mod services;
 mod sessions;
 mod slots;
+mod store;
 mod tokens;
 mod volumes;
 mod watch;
@@ -79,11 +81,15 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(slots::rollback))
         .routes(routes!(services::list))
         .routes(routes!(services::remove))
+        .routes(routes!(store::health))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::show, projects::patch, projects::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(authority::show))
+        .routes(routes!(authority::rotate))
+        .routes(routes!(authority::retire))
         .routes(routes!(backup::take))
         .routes(routes!(events::list))
         .routes(routes!(watch::watch))
@@ -152,11 +158,15 @@ pub(crate) fn control_socket(app: &App) -> Router {
     let routes = open()
         .routes(routes!(services::list))
         .routes(routes!(services::remove))
+        .routes(routes!(store::health))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::show, projects::patch, projects::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(authority::show))
+        .routes(routes!(authority::rotate))
+        .routes(routes!(authority::retire))
         .routes(routes!(backup::take));
     let (router, _) = routes.split_for_parts();
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);

@@ -15,6 +15,7 @@ mod endpoint;
 mod fault;
 mod feed;
 mod follow;
+mod health;
 mod options;
 #[doc(hidden)]
 pub mod order;
@@ -35,8 +36,8 @@ pub use version::is_old as is_old_version;
 
 use crate::limits::{DELETE_KEYS_MAX, LEASE_KEYS_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN};
 use crate::{
-    Error, Key, KeyValue, LeaseId, LeaseStatus, Op, Range, RangeResult, Result, Revision, Status, Store, Txn,
-    TxnResult, Watch, WatchStream,
+    Error, Key, KeyValue, LeaseId, LeaseStatus, MemberHealth, Op, Range, RangeResult, Result, Revision, Status, Store,
+    Txn, TxnResult, Watch, WatchStream,
 };
 use cluster::Cluster;
 use fault::Fault;
@@ -286,6 +287,11 @@ impl Store for Etcd {
             compact_revision,
             size_bytes: wire::unsigned(status.db_size()),
         })
+    }
+
+    async fn members(&self) -> Result<Vec<MemberHealth>> {
+        self.cluster.check_open()?;
+        Ok(health::of(&self.cluster).await)
     }
 
     async fn close(&self) {

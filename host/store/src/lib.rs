@@ -22,6 +22,7 @@ pub mod embedded;
 mod error;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+mod health;
 mod key;
 mod kv;
 mod lease;
@@ -38,6 +39,7 @@ pub use embedded::{Embedded, Options};
 pub use error::{Cause, Error, Result};
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdOptions, EtcdTls, Secret};
+pub use health::{Alarm, MemberHealth, MemberState};
 pub use key::{Key, Keys};
 pub use kv::{KeyValue, Revision};
 pub use lease::{LeaseId, LeaseStatus};

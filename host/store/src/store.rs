@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Key, KeyValue, LeaseId, LeaseStatus, Range, RangeResult, Result, Revision, Txn, TxnResult, Watch, WatchStream,
+    Key, KeyValue, LeaseId, LeaseStatus, MemberHealth, MemberState, Range, RangeResult, Result, Revision, Txn,
+    TxnResult, Watch, WatchStream,
 };
 
 /// How a store is.
@@ -71,6 +72,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tells how the store is.
     async fn status(&self) -> Result<Status>;
+
+    /// Asks each member how it is, side by side; one that does not answer is in the list with the reason. A store without
+    /// members of its own answers for itself.
+    async fn members(&self) -> Result<Vec<MemberHealth>> {
+        let status = self.status().await?;
+        Ok(vec![MemberHealth {
+            endpoint: "embedded".to_owned(),
+            answer: Ok(MemberState {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                is_old: false,
+                leads: true,
+                has_leader: true,
+                size_bytes: status.size_bytes,
+                used_bytes: status.size_bytes,
+                alarms: Vec::new(),
+            }),
+        }])
+    }
 
     /// Closes the store: what was taken is finished, and every later call and watch answers `Closed`. Closing twice is
     /// no error. On return the embedded store's file can be opened again.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use symphony_cli::{Globals, ServiceVerb, Verb};
+use symphony_cli::{AuthorityVerb, Globals, ServiceVerb, Verb};
 use symphony_core::id::ServiceId;
 use symphony_core::name::Name;
 use symphony_core::quantity::Bytes;
@@ -173,6 +173,9 @@ pub(crate) enum ManagerVerb {
     /// The services of the cluster: list them, or forget one
     #[command(subcommand)]
     Service(ServiceVerb),
+    /// The authority that signs members' certificates: show, rotate, retire
+    #[command(subcommand)]
+    Ca(AuthorityVerb),
     /// Make this manager a member: the first one makes the cluster, the others join it
     #[command(
         after_help = "Example:\n  symphony --socket M1/control.sock manager init\n\nThe manager is one that was started with --etcd; its control \

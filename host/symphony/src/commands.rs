@@ -46,6 +46,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     };
     let service = match verb {
         None => return runtime()?.block_on(manager::run(&args)),
+        Some(ManagerVerb::Ca(verb)) => return runtime()?.block_on(symphony_cli::run_authority(&globals, verb)),
         Some(ManagerVerb::Service(verb)) => verb,
         Some(ManagerVerb::Init { address: _ }) => ServiceVerb::Init,
         Some(ManagerVerb::Remove { id, force }) => ServiceVerb::Remove { id, force },

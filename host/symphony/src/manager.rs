@@ -6,6 +6,7 @@
 //!   stop:  API (requests under way end) ─► office (the loops, the lease) ─► store
 //! ```
 
+mod files;
 mod identity;
 mod place;
 mod presence;
@@ -68,6 +69,7 @@ impl Manager {
         setup: Setup<'_>,
         stop: &CancellationToken,
     ) -> Result<Option<Self>, Failure> {
+        files::raise_limit();
         let alone = !setup.etcd.is_given();
         let listener = place::listen(setup.listen).await?;
         let bound = listener
@@ -92,10 +94,6 @@ impl Manager {
             .register_manager(&name, &address)
             .await
             .map_err(|error| Failure::caused("could not put this manager on record", &error))?;
-        let authority = members
-            .authority_sha256()
-            .await
-            .map_err(|error| Failure::caused("could not read the cluster's authority", &error))?;
         let client = state::client_token(&folder, &members, &name).await?;
         let tokens = Tokens {
             client: client.clone(),
@@ -124,7 +122,6 @@ impl Manager {
             plain,
             advertise: Some(address.clone()),
             manager: name.clone(),
-            ca_sha256: Some(authority),
             audit_log: Some(folder.join("audit.log")),
             limits: symphony_server::Limits::default(),
         };

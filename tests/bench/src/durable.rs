@@ -23,10 +23,16 @@ pub(crate) const FIGURES: [Figure; 1] = [Figure {
 /// Measures; the cloud that it was done with.
 pub(crate) async fn measure(values: &mut Values) -> Result<Cloud, Box<dyn Error>> {
     let cloud = Cloud::start(Options::default()).await;
-    cordon(cloud.client(), true).await?;
-    let lookout = Arc::new(Lookout::start(cloud.client(), |volume| volume.node().is_some()).await?);
+    values.put("place.durable_per_s", per_second(cloud.client()).await?);
+    Ok(cloud)
+}
+
+/// Placements per second, of volumes that all wait until they may be placed.
+pub(crate) async fn per_second(client: &Client) -> Result<f64, Box<dyn Error>> {
+    cordon(client, true).await?;
+    let lookout = Arc::new(Lookout::start(client, |volume| volume.node().is_some()).await?);
     let expected = by_many(VOLUMES, |number| {
-        let (client, lookout) = (cloud.client().clone(), Arc::clone(&lookout));
+        let (client, lookout) = (client.clone(), Arc::clone(&lookout));
         async move {
             let name = format!("v-{number}");
             let expected = lookout.expect(&name);
@@ -36,16 +42,12 @@ pub(crate) async fn measure(values: &mut Values) -> Result<Cloud, Box<dyn Error>
     })
     .await?;
     let start = Instant::now();
-    cordon(cloud.client(), false).await?;
+    cordon(client, false).await?;
     let mut last = start;
     for expected in expected {
         last = last.max(expected.seen().await.map_err(|error| error.to_string())?);
     }
-    values.put(
-        "place.durable_per_s",
-        VOLUMES as f64 / last.duration_since(start).as_secs_f64(),
-    );
-    Ok(cloud)
+    Ok(VOLUMES as f64 / last.duration_since(start).as_secs_f64())
 }
 
 /// Keeps new work from all nodes, or no longer.

@@ -7,6 +7,8 @@
 mod cloud;
 mod create;
 mod durable;
+mod failover;
+mod fanout;
 mod figure;
 mod machine;
 mod memory;
@@ -37,11 +39,13 @@ struct Arguments {
 
 /// All that can be measured, in the order in which it is.
 fn figures() -> impl Iterator<Item = &'static Figure> {
-    let all: [&'static [Figure]; 6] = [
+    let all: [&'static [Figure]; 8] = [
         &place::FIGURES,
         &memory::FIGURES,
         &create::FIGURES,
         &durable::FIGURES,
+        &fanout::FIGURES,
+        &failover::FIGURES,
         &write::FIGURES,
         &machine::FIGURES,
     ];
@@ -91,6 +95,12 @@ async fn end_to_end(wanted: &Wanted, values: &mut Values) -> Result<(), Box<dyn 
     }
     if wanted.any(&durable::FIGURES) {
         ended.push(killed(durable::measure(values).await?));
+    }
+    if wanted.any(&fanout::FIGURES) {
+        ended.push(killed(fanout::measure(values).await?));
+    }
+    if wanted.any(&failover::FIGURES) {
+        failover::measure(values).await?;
     }
     if wanted.any(&write::FIGURES) {
         ended.push(killed(write::measure(values).await?));

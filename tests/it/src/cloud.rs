@@ -2,17 +2,14 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use symphony_api::v1;
 use symphony_api::{Client, Endpoint};
 
-use crate::wait::{Patience, until};
-
-/// How often it is looked whether a process has ended.
-const PAUSE: Duration = Duration::from_millis(20);
+use crate::wait::until;
+use crate::{left, process};
 
 /// How to start a cloud.
 #[derive(Debug, Clone)]
@@ -125,41 +122,11 @@ impl Cloud {
     /// Ends it in good order, as Ctrl-C does, its machines and networks included. Gives the exit code; nothing when it was
     /// killed before, or had to be.
     pub fn stop(&mut self) -> Option<i32> {
-        // By the program: no library for one signal.
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
-        let until = Instant::now() + Patience::default().0;
-        while asked.as_ref().is_ok_and(ExitStatus::success) && Instant::now() < until {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return status.code();
-            }
-            std::thread::sleep(PAUSE);
+        let ended = process::end(&mut self.child);
+        if ended.is_none() {
+            self.kill();
         }
-        self.kill();
-        None
-    }
-
-    /// Ends what agents that were killed have left running: machines, libvirtd, networks. Gives the folders of the nodes where
-    /// something may be left.
-    fn clear(&self) -> Vec<PathBuf> {
-        let nodes = std::fs::read_dir(self.dir().join("nodes"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut left: Vec<PathBuf> = nodes.map(|node| node.path()).filter(|node| !is_clear(node)).collect();
-        let until = Instant::now() + Patience::default().0;
-        while !left.is_empty() && Instant::now() < until {
-            // An agent that is about to end, as its stdin has, keeps its folder a little longer.
-            left.retain(|node| {
-                let mut down = Command::new(crate::program("symphony-agent"));
-                down.args(["down", "--patience", "0", "--config-dir"]).arg(node);
-                down.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                !down.status().is_ok_and(|status| status.success())
-            });
-            if !left.is_empty() {
-                std::thread::sleep(PAUSE);
-            }
-        }
-        left
+        ended
     }
 
     /// Ends the manager as a power cut would; its agents end with it. Machines go on.
@@ -234,7 +201,7 @@ impl Drop for Cloud {
             self.stop();
         }
         self.kill();
-        for node in self.clear() {
+        for node in left::clear(self.dir()) {
             eprintln!("--- something of {} may be left running ---", node.display());
         }
         if std::thread::panicking() {
@@ -244,13 +211,6 @@ impl Drop for Cloud {
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
-}
-
-/// Whether a node never ran machines or networks.
-fn is_clear(node: &Path) -> bool {
-    ["libvirt", "machines", "networks", "exports"]
-        .iter()
-        .all(|folder| !node.join(folder).exists())
 }
 
 /// Starts the process and waits for its line; an error when it ended before.

@@ -10,10 +10,13 @@ use serde::Deserialize;
 use symphony_api::{Client, DEFAULT_PROJECT, Endpoint};
 
 use crate::process::{below, pid, signal};
-use crate::{cloud, program, until};
+use crate::{cloud, left, process, program, until};
 
 /// How many managers, and members of etcd.
 pub const MEMBERS: usize = 3;
+
+/// Of how many nodes a test that failed tells the ends of the logs.
+const NODES_TOLD: usize = 5;
 
 /// Characters of an id.
 const ID_LENGTH: usize = 36;
@@ -47,6 +50,7 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     child: Child,
     clients: Vec<Client>,
+    machines: bool,
 }
 
 impl Cluster {
@@ -55,6 +59,18 @@ impl Cluster {
     /// # Panics
     /// When it does not get ready.
     pub async fn start(nodes: u32) -> Self {
+        Self::start_with(nodes, false).await
+    }
+
+    /// The same, with nodes that run machines and networks; [`stop`](Self::stop) ends them.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn start_with_machines(nodes: u32) -> Self {
+        Self::start_with(nodes, true).await
+    }
+
+    async fn start_with(nodes: u32, machines: bool) -> Self {
         // One after the other: two at once could choose the same addresses.
         static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let _one = STARTING.lock().await;
@@ -63,15 +79,9 @@ impl Cluster {
         let log = std::fs::File::create(dir.path().join("dev.log")).expect("the log can be written");
         let mut command = Command::new(program("symphony"));
         command
-            .args([
-                "dev",
-                "--managers",
-                "3",
-                "--no-machines",
-                "--no-default-context",
-                "--nodes",
-            ])
+            .args(["dev", "--managers", "3", "--no-default-context", "--nodes"])
             .arg(nodes.to_string())
+            .args((!machines).then_some("--no-machines"))
             .arg("--data")
             .arg(dir.path())
             .env("RUST_LOG", "info")
@@ -90,6 +100,7 @@ impl Cluster {
             dir,
             child,
             clients: Vec::new(),
+            machines,
         };
         assert!(line.starts_with("ready https://"), "the cluster gets ready: {line:?}");
         let file =
@@ -108,6 +119,11 @@ impl Cluster {
             until("each manager to serve", async || client.ready().await.ok()).await;
         }
         cluster
+    }
+
+    /// Ends it as an operator does, machines and all; gives the exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        process::end(&mut self.child)
     }
 
     /// Its folder.
@@ -281,24 +297,37 @@ pub(crate) fn ledgers(records: &str) -> Option<BTreeMap<String, u64>> {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if self.machines && matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         // They end by themselves; one that is frozen can't.
         for pid in below(self.dir()) {
             signal(pid, "KILL");
         }
+        if self.machines {
+            for node in left::clear(self.dir()) {
+                eprintln!("--- something of {} may be left running ---", node.display());
+            }
+        }
         if std::thread::panicking() {
-            let logs = [
-                "dev.log",
-                "managers/manager-1/manager.log",
-                "managers/manager-2/manager.log",
-            ];
-            for log in logs.into_iter().chain(["managers/manager-3/manager.log"]) {
-                let text = std::fs::read_to_string(self.dir().join(log)).unwrap_or_default();
-                let tail: Vec<&str> = text.lines().rev().take(25).collect();
-                eprintln!("--- the end of {log} ---");
+            let managers = (0..MEMBERS).map(|number| self.manager(number).join("manager.log"));
+            let nodes = (0..NODES_TOLD).map(|number| self.node(number).join("agent.log"));
+            let logs = std::iter::once(self.dir().join("dev.log")).chain(managers).chain(nodes);
+            for log in logs {
+                let Ok(text) = std::fs::read_to_string(&log) else {
+                    continue;
+                };
+                let tail: Vec<&str> = text.lines().rev().filter(|line| !is_chatter(line)).take(30).collect();
+                eprintln!("--- the end of {} ---", log.display());
                 tail.iter().rev().for_each(|line| eprintln!("{line}"));
             }
         }
     }
+}
+
+/// What is repeated so often that it would hide all else.
+fn is_chatter(line: &str) -> bool {
+    line.contains("a pass failed") || line.contains("this etcd is older")
 }

@@ -7,6 +7,7 @@ pub mod cloud;
 pub mod cluster;
 pub mod disk;
 pub mod guest;
+mod left;
 pub mod process;
 pub mod server;
 pub mod steady;

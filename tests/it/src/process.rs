@@ -3,6 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::wait::Patience;
+
+/// How often it is looked whether a process has ended.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A child that dies with the value that stands for it.
 pub struct Process {
@@ -123,4 +129,17 @@ pub fn signal(pid: u32, name: &str) -> bool {
     let mut kill = Command::new("kill");
     kill.args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null());
     kill.status().is_ok_and(|status| status.success())
+}
+
+/// Asks a process to end, and waits for it. Gives its exit code; nothing when it was killed, or did not end in time.
+pub fn end(child: &mut Child) -> Option<i32> {
+    let asked = signal(child.id(), "TERM");
+    let until = Instant::now() + Patience::default().0;
+    while asked && Instant::now() < until {
+        if let Ok(Some(status)) = child.try_wait() {
+            return status.code();
+        }
+        std::thread::sleep(PAUSE);
+    }
+    None
 }

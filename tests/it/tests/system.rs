@@ -6,7 +6,9 @@ mod system {
     mod arrows;
     mod chaos;
     mod cluster_by_hand;
+    mod cluster_ca;
     mod cluster_failover;
+    mod cluster_machines;
     mod cluster_members;
     mod cluster_requests;
     mod contracts;

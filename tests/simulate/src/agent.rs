@@ -26,6 +26,8 @@ use crate::world::{Mutation, World, name};
 pub const POOL_BYTES: u64 = 10 << 30;
 /// Memory of a node.
 pub const MEMORY_BYTES: u64 = 1 << 30;
+/// How late a call may be repeated by the network.
+const LATE_MILLIS_MAX: u64 = 180_000;
 /// After how long without a word a session is lost.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -50,10 +52,16 @@ pub struct Server {
 
 impl Server {
     /// Its agent ends; what it has not written down is gone.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self, mutation: Mutation) {
         self.life += 1;
         self.heard = None;
         self.busy.clear();
+        if mutation == Mutation::ForgetsLedger {
+            self.floors.clear();
+            self.acted.clear();
+            self.epoch = Epoch::default();
+            self.heard = Some(self.admission);
+        }
     }
 
     /// Whether its connection is cut.
@@ -64,7 +72,7 @@ impl Server {
 
     fn check(&self, call: &Call, mutation: Mutation) -> Result<(), Failure> {
         let stale = |text: &str| Err(Failure::new(FailureKind::StaleTenure, text));
-        if mutation == Mutation::IgnoresFloors {
+        if mutation == Mutation::IgnoresAll {
             return Ok(());
         }
         if self.heard != Some(self.admission) {
@@ -73,7 +81,8 @@ impl Server {
         if call.admission != self.admission {
             return stale("another admission");
         }
-        if call.tenure < self.floors.get(&call.object).copied().unwrap_or_default() {
+        let minds_floors = mutation != Mutation::IgnoresFloors;
+        if minds_floors && call.tenure < self.floors.get(&call.object).copied().unwrap_or_default() {
             return stale("an old tenure");
         }
         if call.epoch < self.epoch {
@@ -131,6 +140,15 @@ impl Server {
     }
 }
 
+/// Half of all servers each: so that machines can be kept away from their volumes, and still move.
+///
+/// # Panics
+/// The label is none.
+#[must_use]
+pub fn half(of: usize) -> Labels {
+    Labels::parse([["half=a", "half=b"][of % 2]]).expect("a label")
+}
+
 fn hello(world: &World, at: usize) -> Hello {
     let servers = world.servers();
     Hello {
@@ -149,10 +167,11 @@ fn hello(world: &World, at: usize) -> Hello {
             cpu_overcommit_percent: 200,
             memory_bytes: MEMORY_BYTES,
         }),
-        labels: Labels::default(),
+        labels: half(at % 2),
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", at + 1)),
         epoch_seen: servers[at].epoch,
+        revision_seen: 0,
         admission: Some(servers[at].admission),
     }
 }
@@ -197,12 +216,7 @@ async fn serve(world: &Arc<World>, at: usize, calls: &mut JoinSet<()>) {
         };
         let connecting = timeout(Duration::from_secs(5), control.agents().connect(hello(world, at)));
         if let Ok(Ok(session)) = connecting.await {
-            tokio::select! {
-                biased;
-                // A manager that leads no more ends its sessions.
-                () = control.ended() => {}
-                () = during(world, at, manager, session, calls) => {}
-            }
+            during(world, at, manager, session, calls).await;
         }
     }
 }
@@ -230,6 +244,15 @@ async fn during(world: &Arc<World>, at: usize, manager: usize, mut session: Sess
                 while world.is_frozen(manager) {
                     sleep(Duration::from_millis(100)).await;
                 }
+                // The connection is lost with a call in it, which comes all the same, when it is nobody's any more.
+                if let ToAgent::Call(call) = &frame
+                    && call.work.acts()
+                    && world.rng.happens(world.late_permille() / 8)
+                {
+                    world.count("call held back");
+                    come_later(world, at, (**call).clone());
+                    return;
+                }
                 take(world, at, frame, &uplink, calls);
             }
             Some(up) = answers.recv() => {
@@ -250,15 +273,8 @@ fn take(world: &Arc<World>, at: usize, frame: ToAgent, uplink: &mpsc::Sender<ToM
         }
         ToAgent::Call(call) => {
             if call.work.acts() && world.rng.happens(world.late_permille()) {
-                // The network repeats it later, to whoever is there then.
-                let (world, call) = (Arc::clone(world), call.clone());
-                tokio::spawn(async move {
-                    sleep(world.rng.millis(500, 60_000)).await;
-                    if !world.servers()[at].off {
-                        world.count("call repeated late");
-                        let _ = work(&world, at, &call).await;
-                    }
-                });
+                world.count("call repeated");
+                come_later(world, at, (*call).clone());
             }
             let (world, uplink) = (Arc::clone(world), uplink.clone());
             calls.spawn(async move {
@@ -283,6 +299,18 @@ fn take(world: &Arc<World>, at: usize, frame: ToAgent, uplink: &mpsc::Sender<ToM
         }
         ToAgent::Heartbeat | ToAgent::Members(_) | ToAgent::Refused(_) => {}
     }
+}
+
+/// The network brings a call late, to whoever is there then; nobody waits for the answer any more.
+fn come_later(world: &Arc<World>, at: usize, call: Call) {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        sleep(world.rng.millis(500, LATE_MILLIS_MAX)).await;
+        if !world.servers()[at].off && !world.servers()[at].is_cut() {
+            world.count("call came late");
+            let _ = work(&world, at, &call).await;
+        }
+    });
 }
 
 /// Holds an object for one call.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use symphony_core::counter::{Admission, Tenure};
-use symphony_core::machine::Machine;
+use symphony_core::machine::{Machine, MachinePhase};
 use symphony_core::node::Node;
 use symphony_core::place::Ledger;
 use symphony_core::plan::machine::{DiskSource, RunState};
@@ -33,6 +33,8 @@ pub struct Checker {
     pub violations: Vec<String>,
     /// The newest revision.
     pub revision: u64,
+    /// What went right, and how often: where nothing of it happens nothing is shown by no violation.
+    pub reached: BTreeMap<&'static str, u64>,
     /// A hash of all that happened.
     pub trace: u64,
     /// All that happened, when that is wanted.
@@ -86,7 +88,8 @@ impl Checker {
                 self.violated(format!("tenure of machine {id} went back to {tenure}"));
             }
             self.acknowledged_is_there(key, machine.meta.generation.0);
-            self.machines.insert(key.to_owned(), machine);
+            let before = self.machines.insert(key.to_owned(), machine.clone());
+            self.note_progress(before.as_ref(), &machine);
         } else if let Some(volume) = key.strip_prefix(keys::VOLUMES).and_then(|_| decoded::<Volume>(value)) {
             self.acknowledged_is_there(key, volume.meta.generation.0);
             self.volumes.insert(key.to_owned(), volume);
@@ -111,6 +114,20 @@ impl Checker {
                 self.violated(format!("epoch {} after {}", leader.epoch, self.last_leader));
             }
             self.last_leader = leader.epoch.0;
+        }
+    }
+
+    fn note_progress(&mut self, before: Option<&Machine>, now: &Machine) {
+        let mut note = |what| *self.reached.entry(what).or_default() += 1;
+        let runs = |machine: &Machine| machine.status.phase == MachinePhase::Running;
+        if runs(now) && !before.is_some_and(runs) {
+            note("machine ran");
+            if now.status.tenure > Tenure(2) {
+                note("machine ran elsewhere");
+            }
+        }
+        if now.placement.is_none() && before.is_some_and(|before| before.placement.is_some()) {
+            note("machine released");
         }
     }
 

@@ -3,8 +3,10 @@
 #![expect(clippy::print_stdout, reason = "what it shows is for whoever ran it")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -41,14 +43,26 @@ struct Arguments {
     root: PathBuf,
 }
 
+/// How often it is said how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// After so many failed runs it ends.
+const FAILED_MAX: usize = 20;
+/// How often a script that failed is tried in a shorter form.
+const SHRINK_RUNS: usize = 100;
+
 /// What must have happened in a run of many seeds.
-const FAULTS: &[&str] = &[
+const HAPPENS: &[&str] = &[
     "agent-crashed",
     "agent-cut-off",
     "answer-of-the-store-lost",
-    "call-repeated-late",
+    "call-came-late",
+    "call-held-back",
+    "call-repeated",
     "frame-lost",
     "leader-frozen",
+    "machine-ran",
+    "machine-ran-elsewhere",
+    "machine-released",
     "manager-crashed",
     "node-fenced",
     "power-lost",
@@ -90,12 +104,18 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
         .iter()
         .map(|(fault, count)| format!("{}={count}", fault.replace(' ', "-")))
         .collect();
+    let reached: Vec<String> = outcome
+        .reached
+        .iter()
+        .map(|(what, count)| format!("{}:{count}", what.replace(' ', "-")))
+        .collect();
     println!(
-        "seed={seed} ms={} trace={:016x} revision={} {}",
+        "seed={seed} ms={} trace={:016x} revision={} {} {}",
         outcome.simulated.as_millis(),
         outcome.trace,
         outcome.revision,
-        faults.join(" ")
+        faults.join(" "),
+        reached.join(" ")
     );
     for violation in &outcome.violations {
         println!("violation: seed {seed}: {violation}");
@@ -143,65 +163,145 @@ fn many(arguments: &Arguments) -> ExitCode {
     let kept = kept
         .lines()
         .filter_map(|line| line.split('#').next()?.trim().parse().ok());
-    let (mut millis, mut faults, mut failed, mut runs) = (0_u64, BTreeMap::<String, u64>::new(), Vec::new(), 0);
-    for seed in kept.chain(arguments.from..) {
-        if millis as f64 >= arguments.hours * 3_600_000.0 {
-            break;
+    // A run is never shorter than its script: so many are enough, and which ones they are does not depend on their speed.
+    let runs = (arguments.hours * 60.0 / arguments.minutes as f64).ceil() as usize;
+    let seeds: Vec<u64> = kept.chain(arguments.from..).take(runs).collect();
+    let (next, sum) = (AtomicUsize::new(0), Mutex::new(Sum::default()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (succeeded, text) = child(arguments, *seed, 0);
+                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                    sum.add(*seed, succeeded, &text);
+                    sum.tell(seeds.len(), began.elapsed());
+                    if sum.failed.len() >= FAILED_MAX {
+                        return;
+                    }
+                }
+            });
         }
-        let (succeeded, text) = child(arguments, seed, &arguments.root);
-        runs += 1;
-        for word in text.split_whitespace() {
-            let Some((key, value)) = word.split_once('=') else {
-                continue;
-            };
-            match (key, value.parse::<u64>()) {
-                ("ms", Ok(value)) => millis += value,
-                ("seed" | "revision" | "trace", _) => {}
-                (fault, Ok(count)) => *faults.entry(fault.to_owned()).or_default() += count,
-                _ => {}
-            }
-        }
-        if !succeeded {
-            failed.push(seed);
-            print!("{text}");
-            if failed.len() >= 20 {
-                break;
-            }
-        }
+    });
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let missing = sum.report(began.elapsed());
+    if let Some(seed) = sum.failed.iter().min() {
+        println!("seed {seed} again, and its script made as short as it fails:");
+        print!("{}", child(arguments, *seed, SHRINK_RUNS).1);
+        println!(
+            "the same by: symphony-simulate --seed {seed} --minutes {}",
+            arguments.minutes
+        );
     }
-    for (fault, count) in &faults {
-        println!("{count:8} {fault}");
-    }
-    println!(
-        "{:.1} simulated hours in {runs} runs, {} faults, {} runs with violations{}, {:.0} s",
-        millis as f64 / 3_600_000.0,
-        faults.values().sum::<u64>(),
-        failed.len(),
-        if failed.is_empty() {
-            String::new()
-        } else {
-            format!(" (seeds {failed:?})")
-        },
-        began.elapsed().as_secs_f64()
-    );
-    let missing: Vec<&&str> = FAULTS.iter().filter(|fault| !faults.contains_key(**fault)).collect();
-    if !missing.is_empty() {
-        println!("these faults never happened, so nothing is shown of them: {missing:?}");
-    }
-    if failed.is_empty() && missing.is_empty() {
+    if sum.failed.is_empty() && missing.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-fn child(arguments: &Arguments, seed: u64, root: &Path) -> (bool, String) {
+/// What came of many runs.
+#[derive(Default)]
+struct Sum {
+    runs: usize,
+    millis: u64,
+    faults: BTreeMap<String, u64>,
+    reached: BTreeMap<String, u64>,
+    failed: Vec<u64>,
+    told: Duration,
+}
+
+impl Sum {
+    /// Adds the line of a run.
+    fn add(&mut self, seed: u64, succeeded: bool, text: &str) {
+        self.runs += 1;
+        let line = text.lines().find(|line| line.starts_with("seed=")).unwrap_or_default();
+        for word in line.split_whitespace() {
+            let reached = word
+                .split_once(':')
+                .and_then(|(what, count)| Some((what, count.parse::<u64>().ok()?)));
+            if let Some((what, count)) = reached {
+                *self.reached.entry(what.to_owned()).or_default() += count;
+            }
+            match word.split_once('=').map(|(key, value)| (key, value.parse::<u64>())) {
+                Some(("ms", Ok(value))) => self.millis += value,
+                Some(("seed" | "revision" | "trace", _)) | None => {}
+                // What became of a fault that is counted already.
+                Some((late @ "call-came-late", Ok(count))) => {
+                    *self.reached.entry(late.to_owned()).or_default() += count
+                }
+                Some((fault, Ok(count))) => *self.faults.entry(fault.to_owned()).or_default() += count,
+                Some((_, Err(_))) => {}
+            }
+        }
+        if !succeeded {
+            self.failed.push(seed);
+            println!("{}", text.trim_end());
+        }
+    }
+
+    fn hours(&self) -> f64 {
+        self.millis as f64 / 3_600_000.0
+    }
+
+    fn all_faults(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// Says now and then how far it is.
+    fn tell(&mut self, runs: usize, took: Duration) {
+        if took < self.told + TELL_EVERY {
+            return;
+        }
+        self.told = took;
+        let left = took.as_secs_f64() / self.runs as f64 * (runs - self.runs) as f64;
+        eprintln!(
+            "{} of {runs} runs, {:.1} hours, {} faults, {} with violations; {left:.0} s left",
+            self.runs,
+            self.hours(),
+            self.all_faults(),
+            self.failed.len()
+        );
+    }
+
+    /// Prints everything; gives what never happened.
+    fn report(&self, took: Duration) -> Vec<&'static str> {
+        for (what, count) in self.faults.iter().chain(&self.reached) {
+            println!("{count:8} {what}");
+        }
+        let mut failed = self.failed.clone();
+        failed.sort_unstable();
+        let seeds = if failed.is_empty() {
+            String::new()
+        } else {
+            format!(" (seeds {failed:?})")
+        };
+        println!(
+            "{:.1} simulated hours in {} runs, {} faults, {} runs with violations{seeds}, {:.0} s",
+            self.hours(),
+            self.runs,
+            self.all_faults(),
+            failed.len(),
+            took.as_secs_f64()
+        );
+        let happened = |what: &str| self.faults.contains_key(what) || self.reached.contains_key(what);
+        let missing: Vec<&str> = HAPPENS.iter().copied().filter(|what| !happened(what)).collect();
+        if !missing.is_empty() {
+            println!("this never happened, so nothing is shown of it: {missing:?}");
+        }
+        missing
+    }
+}
+
+/// One run, in a process of its own; with `shrink` its script is made shorter for so many runs.
+fn child(arguments: &Arguments, seed: u64, shrink: usize) -> (bool, String) {
     let program = std::env::current_exe().expect("this program has a path");
     let mutation = clap::ValueEnum::to_possible_value(&arguments.mutation).expect("each has a name");
     let output = Command::new(program)
         .args(["--seed", &seed.to_string(), "--minutes", &arguments.minutes.to_string()])
+        .args(["--shrink", &shrink.to_string()])
         .args(["--mutation", mutation.get_name(), "--root"])
-        .arg(root)
+        .arg(&arguments.root)
         .output()
         .expect("this program runs again");
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();

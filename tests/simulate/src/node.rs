@@ -164,7 +164,7 @@ impl Hardware {
         })
     }
 
-    /// Does a step.
+    /// Does a step; nothing of a generation that is over.
     pub fn export(&mut self, step: &export::Step) -> Stepped {
         let (floor, served) = self.exports.entry(step.object().to_owned()).or_default();
         match step {

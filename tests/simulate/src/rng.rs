@@ -34,6 +34,12 @@ impl Rng {
         if end == 0 { 0 } else { (self.next() >> 16) % end }
     }
 
+    /// Which of so many.
+    #[must_use]
+    pub fn index(&self, of: usize) -> usize {
+        usize::try_from(self.below(of as u64)).unwrap_or(0)
+    }
+
     /// Whether something happens that does so `permille` of a thousand times.
     #[must_use]
     pub fn happens(&self, permille: u64) -> bool {

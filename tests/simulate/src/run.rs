@@ -11,7 +11,8 @@ use symphony_core::volume::VolumePhase;
 use symphony_runtime::{Compiler, Limits, Options, Runtime};
 use tokio::time::{Instant, sleep};
 
-use crate::script::{self, Event};
+use crate::deeds;
+use crate::script::Event;
 use crate::world::{MANAGERS, Mutation, SERVERS, World};
 
 /// How long everything has to come to rest after the last fault.
@@ -39,6 +40,8 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// What went wrong on purpose, and how often.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What went right, and how often.
+    pub reached: BTreeMap<&'static str, u64>,
     /// Simulated time.
     pub simulated: Duration,
     /// Of all that happened.
@@ -100,7 +103,7 @@ async fn go(plan: Plan, root: &Path) -> Outcome {
         if !world.checker().violations.is_empty() {
             break;
         }
-        script::happen(&world, event.what);
+        deeds::happen(&world, event.what);
     }
     if world.checker().violations.is_empty() {
         quiet(&world).await;
@@ -110,6 +113,7 @@ async fn go(plan: Plan, root: &Path) -> Outcome {
     Outcome {
         violations: std::mem::take(&mut checker.violations),
         faults,
+        reached: std::mem::take(&mut checker.reached),
         simulated: began.elapsed(),
         trace: checker.trace,
         revision: checker.revision,
@@ -123,7 +127,7 @@ async fn quiet(world: &Arc<World>) {
     world.heal().await;
     sleep(Duration::from_secs(15)).await;
     for at in 0..SERVERS {
-        script::cordon(world, at, false).await;
+        deeds::cordon(world, at, false).await;
     }
     let began = Instant::now();
     loop {

@@ -1,26 +1,9 @@
 //! What users ask for and what goes wrong, made of a seed before the run: so parts of it can be left out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use symphony_control::clock;
-use symphony_core::id::{MachineId, VolumeId};
-use symphony_core::labels::Labels;
-use symphony_core::machine::{
-    Attachment, FirstBoot, Machine, MachineSize, MachineSpec, MachineStatus, RestartPolicy, Wishes,
-};
-use symphony_core::meta::Meta;
-use symphony_core::node::Node;
-use symphony_core::plan::machine::{CpuMode, Power};
-use symphony_core::volume::{Holder, Volume, VolumePhase, VolumeSpec, VolumeStatus};
-use symphony_core::{keys, record};
-use symphony_store::{Compare, Store as _, Txn};
-use tokio::time::timeout;
-
 use crate::rng::Rng;
-use crate::world::{MANAGERS, SERVERS, World, name};
+use crate::world::{MANAGERS, SERVERS};
 
 /// Names of machines and of volumes that are used.
 const NAMES: u64 = 7;
@@ -28,7 +11,7 @@ const NAMES: u64 = 7;
 /// One thing that happens; numbers name machines, volumes, servers and managers.
 #[derive(Debug, Clone)]
 pub enum What {
-    /// A machine, with a new volume of its own (1), or with one that is there, wherever (2).
+    /// A machine, with a new volume of its own (1), with one that is there, wherever (2), or away from one (3).
     Create(u64, u64),
     /// A volume.
     CreateVolume(u64),
@@ -44,6 +27,8 @@ pub enum What {
     Cordon(usize, bool),
     /// What can leave a server leaves.
     Drain(usize),
+    /// A machine is moved by hand: its node drained until it has left, then it is to run again, and the node has work again.
+    Move(u64),
     /// See [`World::crash_manager`].
     CrashManager(usize, u64),
     /// See [`World::freeze_leader`].
@@ -71,268 +56,80 @@ pub struct Event {
     pub what: What,
 }
 
+/// How restless a cluster is: how long it is from one request to the next, and from one fault to the next, in milliseconds.
+/// In some runs faults fall into the handling of others; in most a cluster comes to rest between them, and goes further.
+struct Pace {
+    requests: (u64, u64),
+    faults: (u64, u64),
+}
+
+impl Pace {
+    fn of(seed: u64) -> Self {
+        match seed % 4 {
+            0 => Self {
+                requests: (200, 12_000),
+                faults: (200, 12_000),
+            },
+            1 => Self {
+                requests: (1_000, 10_000),
+                faults: (5_000, 60_000),
+            },
+            _ => Self {
+                requests: (5_000, 40_000),
+                faults: (20_000, 120_000),
+            },
+        }
+    }
+}
+
 /// A script of about this long.
 #[must_use]
 pub fn script(seed: u64, length: Duration) -> Vec<Event> {
     let rng = Rng::new(seed ^ 0x5eed);
-    let (mut events, mut at) = (Vec::new(), Duration::ZERO);
-    while at < length {
-        let after = rng.millis(200, 8_000);
-        at += after;
-        events.push(Event {
-            after,
-            what: what(&rng),
-        });
+    let pace = Pace::of(seed);
+    let mut times: Vec<(Duration, What)> = Vec::new();
+    for (range, what) in [(pace.requests, request as fn(&Rng) -> What), (pace.faults, fault)] {
+        let mut at = rng.millis(range.0, range.1);
+        while at < length {
+            times.push((at, what(&rng)));
+            at += rng.millis(range.0, range.1);
+        }
     }
-    events
+    times.sort_by_key(|(at, _)| *at);
+    let mut before = Duration::ZERO;
+    let event = |(at, what)| Event {
+        after: at - std::mem::replace(&mut before, at),
+        what,
+    };
+    times.into_iter().map(event).collect()
 }
 
-fn what(rng: &Rng) -> What {
-    let server = || usize::try_from(rng.below(SERVERS as u64)).unwrap_or(0);
+/// What users and operators ask for.
+fn request(rng: &Rng) -> What {
+    match rng.below(100) {
+        0..26 => What::Create(rng.below(NAMES), [1, 1, 1, 2, 2, 3, 3, 3, 3, 3][rng.index(10)]),
+        26..42 => What::CreateVolume(rng.below(NAMES)),
+        42..51 => What::Delete(rng.below(NAMES)),
+        51..55 => What::DeleteVolume(rng.below(NAMES)),
+        55..70 => What::Power(rng.below(NAMES), rng.happens(600)),
+        70..75 => What::Grow(rng.below(NAMES)),
+        75..85 => What::Cordon(rng.index(SERVERS), rng.happens(400)),
+        85..90 => What::Drain(rng.index(SERVERS)),
+        _ => What::Move(rng.below(NAMES)),
+    }
+}
+
+/// What goes wrong.
+fn fault(rng: &Rng) -> What {
     let millis = |low, high| rng.below(high - low) + low;
     match rng.below(100) {
-        0..14 => What::Create(rng.below(NAMES), if rng.happens(300) { 1 } else { 2 }),
-        14..22 => What::CreateVolume(rng.below(NAMES)),
-        22..27 => What::Delete(rng.below(NAMES)),
-        27..29 => What::DeleteVolume(rng.below(NAMES)),
-        29..37 => What::Power(rng.below(NAMES), rng.happens(600)),
-        37..40 => What::Grow(rng.below(NAMES)),
-        40..46 => What::Cordon(server(), rng.happens(400)),
-        46..49 => What::Drain(server()),
-        49..55 => What::CrashManager(
-            usize::try_from(rng.below(MANAGERS as u64)).unwrap_or(0),
-            millis(500, 20_000),
-        ),
-        55..61 => What::Freeze(millis(500, 20_000)),
-        61..66 => What::StoreDown(millis(200, 9_000)),
-        66..74 => What::LoseAnswers(millis(1_000, 15_000)),
-        74..80 => What::CutWatches(rng.happens(500)),
-        80..87 => What::CrashAgent(server()),
-        87..93 => What::Cut(server(), millis(500, 40_000)),
-        _ => What::PowerLoss(server(), rng.happens(600), millis(1_000, 40_000)),
-    }
-}
-
-/// Has it happen; what takes time goes on by itself.
-pub fn happen(world: &Arc<World>, what: What) {
-    let world = Arc::clone(world);
-    tokio::spawn(async move {
-        match what {
-            What::CrashManager(at, millis) => world.crash_manager(at, millis).await,
-            What::Freeze(millis) => world.freeze_leader(millis).await,
-            What::StoreDown(millis) => world.store_down(millis).await,
-            What::LoseAnswers(millis) => world.lose_answers(millis).await,
-            What::CutWatches(compacts) => world.cut_watches(compacts).await,
-            What::CrashAgent(at) => world.crash_agent(at),
-            What::Cut(at, millis) => world.cut(at, millis),
-            What::PowerLoss(at, fences, millis) => world.power_loss(at, fences, millis).await,
-            What::Drain(at) => {
-                if let Some((_, control)) = world.leading() {
-                    let _ = timeout(Duration::from_secs(20), control.drain(&name(&format!("n{at}")), true)).await;
-                }
-            }
-            request => drop(timeout(Duration::from_secs(30), ask(&world, request)).await),
-        }
-    });
-}
-
-async fn ask(world: &World, what: What) {
-    match what {
-        What::Create(number, volume) => create(world, number, volume).await,
-        What::CreateVolume(number) => {
-            let volume = volume(&format!("v{number}"), None);
-            let at = keys::volume(&volume.meta.project, &volume.meta.name);
-            let txn = Txn::new()
-                .when(Compare::absent(at.clone()))
-                .put(at.clone(), encoded(&volume));
-            commit(world, txn, &[(at, 1)]).await;
-        }
-        What::Delete(number) => {
-            change::<Machine>(world, machine_key(number), |machine| {
-                let deletes = !machine.meta.is_deleting();
-                machine.meta.deleting_since = machine.meta.deleting_since.or_else(|| Some(clock::now()));
-                machine.meta.generation = machine.meta.generation.next();
-                deletes
-            })
-            .await;
-        }
-        What::DeleteVolume(number) => {
-            change::<Volume>(world, volume_key(number), |volume| {
-                let deletes = volume.machine.is_none() && !volume.meta.is_deleting();
-                volume.meta.deleting_since = Some(clock::now());
-                volume.meta.generation = volume.meta.generation.next();
-                deletes
-            })
-            .await;
-        }
-        What::Power(number, on) => {
-            change::<Machine>(world, machine_key(number), |machine| {
-                let power = if on { Power::On } else { Power::Off };
-                let changes = machine.spec.power != power && !machine.meta.is_deleting();
-                machine.spec.power = power;
-                machine.spec.boots += u64::from(on);
-                machine.meta.generation = machine.meta.generation.next();
-                changes
-            })
-            .await;
-        }
-        What::Grow(number) => {
-            change::<Volume>(world, volume_key(number), |volume| {
-                let Ok(size) = (volume.spec.size.bytes() + (256 << 20)).try_into() else {
-                    return false;
-                };
-                volume.spec.size = size;
-                volume.meta.generation = volume.meta.generation.next();
-                !volume.meta.is_deleting()
-            })
-            .await;
-        }
-        What::Cordon(at, cordoned) => cordon(world, at, cordoned).await,
-        _ => {}
-    }
-}
-
-/// Keeps new work from a server, or lets it in.
-pub async fn cordon(world: &World, at: usize, cordoned: bool) {
-    change::<Node>(world, keys::node(&name(&format!("n{at}"))), |node| {
-        let changes = node.spec.cordoned != cordoned;
-        node.spec.cordoned = cordoned;
-        node.meta.generation = node.meta.generation.next();
-        changes
-    })
-    .await;
-}
-
-fn machine_key(number: u64) -> String {
-    keys::machine(&name("default"), &name(&format!("m{number}")))
-}
-
-fn volume_key(number: u64) -> String {
-    keys::volume(&name("default"), &name(&format!("v{number}")))
-}
-
-fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
-    record::encode(value).expect("a record is written")
-}
-
-fn meta<Id>(id: Id, of: &str) -> Meta<Id> {
-    Meta::new(id, name("default"), name(of), Labels::default(), clock::now())
-}
-
-fn volume(of: &str, machine: Option<Holder>) -> Volume {
-    Volume {
-        meta: meta(VolumeId::new(clock::new_uuid()), of),
-        spec: VolumeSpec {
-            size: (1_u64 << 30).try_into().expect("a size"),
-            pool: None,
-            require: Labels::default(),
-            source: None,
-        },
-        placement: None,
-        machine,
-        status: VolumeStatus::pending(),
-    }
-}
-
-async fn create(world: &World, number: u64, with: u64) {
-    let (of, id) = (format!("m{number}"), MachineId::new(clock::new_uuid()));
-    let holder = Holder { id, name: name(&of) };
-    let at = machine_key(number);
-    let mut txn = Txn::new().when(Compare::absent(at.clone()));
-    let (mut volumes, mut promised) = (Vec::new(), vec![(at.clone(), 1)]);
-    if with == 1 {
-        let root = volume(&format!("{of}-root"), Some(holder));
-        let root_at = keys::volume(&root.meta.project, &root.meta.name);
-        volumes.push(Attachment {
-            id: root.meta.id,
-            name: root.meta.name.clone(),
-            delete_with_machine: true,
-        });
-        txn = txn
-            .when(Compare::absent(root_at.clone()))
-            .put(root_at.clone(), encoded(&root));
-        promised.push((root_at, 1));
-    } else {
-        // A volume that is there, wherever it is.
-        let Ok(Some(kv)) = world.requests.get(&volume_key(number).into(), None).await else {
-            return;
-        };
-        let Ok(mut other) = record::decode::<Volume>(&kv.value) else {
-            return;
-        };
-        if other.machine.is_some() || other.meta.is_deleting() || other.status.phase != VolumePhase::Ready {
-            return;
-        }
-        other.machine = Some(holder);
-        volumes.push(Attachment {
-            id: other.meta.id,
-            name: other.meta.name.clone(),
-            delete_with_machine: false,
-        });
-        txn = txn
-            .when(Compare::mod_revision(kv.key.clone(), kv.mod_revision))
-            .put(kv.key, encoded(&other));
-    }
-    let machine = Machine {
-        meta: meta(id, &of),
-        spec: MachineSpec {
-            size: MachineSize::new(1, 256 << 20).expect("a size"),
-            cpu_mode: CpuMode::Automatic,
-            hugepages: false,
-            power: Power::On,
-            boots: 1,
-            restart: RestartPolicy::Always,
-            volumes,
-            ports: Vec::new(),
-            first_boot: FirstBoot::default(),
-            wishes: Wishes {
-                remote_volumes: with == 2,
-                ..Wishes::default()
-            },
-        },
-        placement: None,
-        status: MachineStatus::pending(),
-    };
-    commit(world, txn.put(at, encoded(&machine)), &promised).await;
-}
-
-/// Writes; what is acknowledged must be there from then on.
-async fn commit(world: &World, txn: Txn, promised: &[(String, u64)]) -> bool {
-    let Ok(result) = world.requests.txn(txn).await else {
-        return true;
-    };
-    if result.succeeded {
-        let mut checker = world.checker();
-        for (key, generation) in promised {
-            let there = checker.machines.contains_key(key) || checker.volumes.contains_key(key);
-            if there {
-                let known = checker.acknowledged.entry(key.clone()).or_default();
-                *known = (*known).max(*generation);
-            } else if !key.starts_with(keys::NODES) {
-                // Only what was asked to go may have gone meanwhile, and that is looked at when it goes.
-                checker.tell("acknowledged, and gone already");
-            }
-        }
-    }
-    result.succeeded
-}
-
-async fn change<T: Serialize + DeserializeOwned>(world: &World, key: String, change: impl Fn(&mut T) -> bool) {
-    for _ in 0..10 {
-        let Ok(Some(kv)) = world.requests.get(&key.clone().into(), None).await else {
-            return;
-        };
-        let Ok(mut value) = record::decode::<T>(&kv.value) else {
-            return;
-        };
-        if !change(&mut value) {
-            return;
-        }
-        let txn = Txn::new()
-            .when(Compare::mod_revision(key.clone(), kv.mod_revision))
-            .put(key.clone(), encoded(&value));
-        if commit(world, txn, &[]).await {
-            return;
-        }
+        0..9 => What::CrashManager(rng.index(MANAGERS), millis(500, 20_000)),
+        9..18 => What::Freeze(millis(500, 20_000)),
+        18..28 => What::StoreDown(millis(200, 9_000)),
+        28..43 => What::LoseAnswers(millis(1_000, 15_000)),
+        43..55 => What::CutWatches(rng.happens(500)),
+        55..69 => What::CrashAgent(rng.index(SERVERS)),
+        69..83 => What::Cut(rng.index(SERVERS), millis(500, 40_000)),
+        _ => What::PowerLoss(rng.index(SERVERS), rng.happens(600), millis(1_000, 40_000)),
     }
 }

@@ -29,7 +29,11 @@ pub enum Mutation {
     #[default]
     None,
     /// Agents do whatever they are told, whatever they heard before.
+    IgnoresAll,
+    /// Agents do what was decided on before a release.
     IgnoresFloors,
+    /// Agents that start anew have forgotten what they heard, and work at once.
+    ForgetsLedger,
     /// Agents that come back after a fence end nothing.
     KeepsAll,
     /// Operators fence servers that run.
@@ -303,7 +307,7 @@ impl World {
 
     /// An agent ends and comes again; its server goes on.
     pub fn crash_agent(&self, at: usize) {
-        self.servers()[at].crash();
+        self.servers()[at].crash(self.mutation);
         self.count("agent crashed");
     }
 
@@ -323,7 +327,7 @@ impl World {
                 return;
             }
             servers[at].off = true;
-            servers[at].crash();
+            servers[at].crash(self.mutation);
             servers[at].hardware.power_off();
             drop(servers);
             self.count("power lost");

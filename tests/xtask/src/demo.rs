@@ -25,21 +25,16 @@ pub(crate) struct Arguments {
     /// How many nodes.
     #[arg(long, default_value_t = 3)]
     pub(crate) nodes: u32,
+    /// Whether the programs were built just now.
+    #[arg(skip)]
+    pub(crate) is_built: bool,
 }
 
 /// Sets up, builds, and takes the tour.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    setup::run(Need::Building)?;
-    plugins::run(&plugins::Arguments::default())?;
-    eprintln!("building symphony …");
-    process::run(&mut process::cargo(&[
-        "build",
-        "--quiet",
-        "-p",
-        "symphony",
-        "-p",
-        "symphony-node",
-    ]))?;
+    if !arguments.is_built {
+        build()?;
+    }
     let mut cloud = Cloud::start(arguments.nodes)?;
     let toured = tour(&cloud, arguments).and_then(|()| machine::tour(&cloud));
     let has_machines = match toured {
@@ -55,6 +50,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     what_next(&cloud, has_machines);
     cloud.stay()
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
+    setup::run(Need::Building)?;
+    plugins::run(&plugins::Arguments::default())?;
+    eprintln!("building symphony …");
+    process::run(&mut process::cargo(&[
+        "build",
+        "--quiet",
+        "-p",
+        "symphony",
+        "-p",
+        "symphony-node",
+    ]))
 }
 
 fn tour(cloud: &Cloud, arguments: &Arguments) -> Result<(), Box<dyn Error>> {

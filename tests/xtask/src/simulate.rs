@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     release: bool,
 }
 
-/// Builds it and runs it; prints simulated hours, faults, violations and the time it took.
+/// Builds it and runs it; says how far it is, and prints simulated hours, faults, violations and the time it took.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let (hours, from) = (arguments.hours.to_string(), arguments.from.to_string());
     let mut words = vec!["run", "-p", "symphony-simulate"];

@@ -15,21 +15,16 @@ pub(crate) fn run(only_tests: bool) -> Result<(), Box<dyn Error>> {
     if !only_tests {
         lint::run()?;
     }
-    // The system tests drive the real programs; cargo does not build another package's binaries for a test.
-    process::run(&mut process::cargo(&[
-        "build",
-        "--quiet",
-        "-p",
-        "symphony",
-        "-p",
-        "symphony-node",
-    ]))?;
+    // The system tests drive the real programs, of other packages: all of the workspace is built before the first test
+    // runs. Building these programs by themselves would build most dependencies once more, with fewer features.
+    process::run(&mut process::cargo(&["test", "--quiet", "--workspace", "--no-run"]))?;
     process::run(&mut process::cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     if !only_tests {
         demo::run(&demo::Arguments {
             once: true,
             image: None,
             nodes: 3,
+            is_built: true,
         })?;
     }
     Ok(())

@@ -33,6 +33,8 @@ pub enum Entry {
     },
     /// The node has settled what it may keep under this admission.
     Admitted(Admission),
+    /// The store was at this revision.
+    Revision(u64),
 }
 
 /// A frame that was read.

@@ -66,6 +66,7 @@ impl fmt::Display for ObjectKey {
 #[derive(Debug, Default)]
 pub(super) struct State {
     epoch: Epoch,
+    revision: u64,
     /// What the node has settled under.
     admission: Admission,
     /// What the manager of this session says the node's admission is; nothing before the first session. Never written
@@ -86,6 +87,11 @@ struct Known {
 impl State {
     pub(super) const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The newest revision of the store that was told of.
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The highest generation of an object that was acted on; 0 when none was.
@@ -113,7 +119,10 @@ impl State {
     pub(super) fn apply(&mut self, entries: &[Entry], sequence: u64) {
         for entry in entries {
             match entry {
+                // Another life of the store counts its revisions anew.
+                Entry::Epoch(epoch) if epoch.life() > self.epoch.life() => (self.epoch, self.revision) = (*epoch, 0),
                 Entry::Epoch(epoch) => self.epoch = self.epoch.max(*epoch),
+                Entry::Revision(revision) => self.revision = self.revision.max(*revision),
                 Entry::Acted { object, generation } => {
                     self.note(object, sequence, |known| known.acted = known.acted.max(*generation));
                 }
@@ -152,7 +161,11 @@ impl State {
             });
             std::iter::once(acted).chain(floor)
         };
-        let first = [Entry::Epoch(self.epoch), Entry::Admitted(self.admission)];
+        let first = [
+            Entry::Epoch(self.epoch),
+            Entry::Revision(self.revision),
+            Entry::Admitted(self.admission),
+        ];
         first.into_iter().chain(objects.into_iter().flat_map(of)).collect()
     }
 
@@ -219,9 +232,25 @@ mod tests {
             generation: Generation(generation),
         };
         state.apply(&[Entry::Epoch(Epoch(5)), acted(3), acted(2), Entry::Epoch(Epoch(4))], 1);
+        state.apply(&[Entry::Revision(7), Entry::Revision(6)], 2);
         assert_eq!(
-            (state.epoch(), state.acted(object.parse().unwrap())),
-            (Epoch(5), Generation(3))
+            (state.epoch(), state.acted(object.parse().unwrap()), state.revision()),
+            (Epoch(5), Generation(3), 7)
         );
+    }
+
+    #[test]
+    fn revisions_begin_anew_with_a_restored_store() {
+        let mut state = State::default();
+        state.apply(
+            &[Entry::Epoch(Epoch(5)), Entry::Revision(900), Entry::Epoch(Epoch(6))],
+            1,
+        );
+        assert_eq!(state.revision(), 900, "another leader of the same store");
+        state.apply(&[Entry::Epoch(Epoch(5 + Epoch::PASSED_OVER)), Entry::Revision(3)], 2);
+        assert_eq!(state.revision(), 3);
+        let mut again = State::default();
+        again.apply(&state.entries(), 1);
+        assert_eq!((again.epoch(), again.revision()), (state.epoch(), 3));
     }
 }

@@ -39,7 +39,12 @@ impl Membership {
                 continue;
             }
             match self.renew().await {
-                Ok(()) => (pause, is_asked) = (PAUSE_MIN, false),
+                Ok(()) => {
+                    if is_asked {
+                        self.shared.show.notify_one();
+                    }
+                    (pause, is_asked) = (PAUSE_MIN, false);
+                }
                 Err(error) => {
                     if matches!(&error, InitError::Ask(ask) if ask.code() == Some(Refusal::STRANGER)) {
                         self.is_removed();
@@ -53,6 +58,11 @@ impl Membership {
                 }
             }
         }
+    }
+
+    /// Waits until there is a certificate that a manager asked for: the session is to begin anew with it.
+    pub(crate) async fn to_be_shown(&self) {
+        self.shared.show.notified().await;
     }
 
     /// Renews the certificate now, at the first manager that can.

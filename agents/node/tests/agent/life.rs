@@ -42,6 +42,28 @@ async fn it_comes_back_after_whatever_its_manager_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_far_the_store_was_is_remembered_and_shown() {
+    let manager = Manager::start().await;
+    let folder = Folder::new(&manager.address);
+    let agent = folder.start();
+    let mut session = manager.session().await;
+    assert_eq!(session.hello.revision_seen, 0);
+    for revision in [700, 600] {
+        session
+            .tell(symphony_protocol::Members {
+                revision: Some(revision),
+                ..symphony_protocol::Members::default()
+            })
+            .await;
+    }
+    // What came before it on the same session was taken before it.
+    Wanted::empty(4096).make(&mut session).await.unwrap().unwrap();
+    agent.kill();
+    let _agent = folder.start();
+    assert_eq!(manager.session().await.hello.revision_seen, 700);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_manager_is_left() {
     let manager = Manager::start().await;
     let folder = Folder::new(&manager.address);

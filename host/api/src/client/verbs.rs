@@ -12,8 +12,8 @@ use reqwest::{Method, RequestBuilder};
 use super::request::ListQuery;
 use super::{Client, ClientError, Upload};
 use crate::v1::{
-    Activate, CreateVolume, DrainNode, Event, Explanation, FenceNode, Image, List, Membership, Node, NodeDrained,
-    PatchNode, PatchVolume, Plugin, Preview, Service, Slot, Volume,
+    Activate, Authority, CreateVolume, DrainNode, Event, Explanation, FenceNode, Image, List, Membership, Node,
+    NodeDrained, PatchNode, PatchVolume, Plugin, Preview, Service, Slot, StoreHealth, Volume,
 };
 
 /// The result of a verb.
@@ -262,6 +262,43 @@ impl Client {
     /// When nothing was answered.
     pub async fn services(&self) -> Answer<List<Service>> {
         self.get(&["v1", "services"]).await
+    }
+
+    /// The authority that signs members' certificates, and who still needs one before it.
+    ///
+    /// # Errors
+    /// When nothing was answered.
+    pub async fn authority(&self) -> Answer<Authority> {
+        self.get(&["v1", "authority"]).await
+    }
+
+    /// Has another authority issue from now on.
+    ///
+    /// # Errors
+    /// The last rotation is under way, or nothing was answered.
+    pub async fn rotate_authority(&self) -> Answer<Authority> {
+        self.json(self.request(Method::POST, self.url(&["v1", "authority", "rotate"])?))
+            .await
+    }
+
+    /// Ends all that comes of authorities before the present one; with `force` whoever needs it.
+    ///
+    /// # Errors
+    /// Members or tokens need one of them, there is none, or nothing was answered.
+    pub async fn retire_authorities(&self, force: bool) -> Answer<Authority> {
+        let mut url = self.url(&["v1", "authority", "retire"])?;
+        if force {
+            url.query_pairs_mut().append_pair("force", "true");
+        }
+        self.json(self.request(Method::POST, url)).await
+    }
+
+    /// How the store is, as the manager that answers sees it.
+    ///
+    /// # Errors
+    /// When nothing was answered.
+    pub async fn store(&self) -> Answer<StoreHealth> {
+        self.get(&["v1", "store"]).await
     }
 
     /// Makes a manager a member of its store's cluster, or makes the cluster: on its control socket alone.

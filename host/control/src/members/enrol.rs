@@ -37,20 +37,21 @@ impl Members {
     pub async fn enrol(&self, applicant: Applicant<'_>) -> Result<Admission, MemberError> {
         let Applicant { node, role, .. } = applicant;
         let cluster = self.cluster().await?.ok_or(MemberError::NoCluster)?;
-        let authority = self.authority().await?;
-        if !is_of(applicant.token, &authority) {
+        let (known, _) = self.authority().await?;
+        if !is_of(applicant.token, &known) {
             return Err(MemberError::TokenForeign);
         }
         let by = request_key(applicant.csr_pem)?;
         let key = keys::node_enrolment(node);
         for _ in 0..TRIES {
+            let (authority, still) = self.authority().await?;
             let seen: Seen<Enrolment> = self.read(&key).await?;
             let mut enrolment = match seen.value {
                 Some(other) if other.key != by => return Err(MemberError::Taken(format!("node {node}"))),
                 Some(same) => same,
                 None => Enrolment::new(by.clone(), clock::now()),
             };
-            let mut txn = Txn::new().when(Compare::mod_revision(&*key, seen.revision));
+            let mut txn = Txn::new().when(still).when(Compare::mod_revision(&*key, seen.revision));
             if enrolment.roles.insert(role) {
                 let (token, revision) = self.token(applicant.token, role).await?;
                 let token_key = keys::token(token.id);
@@ -60,7 +61,7 @@ impl Members {
             }
             let identity = Identity::node(cluster.id, node.as_str());
             let issued = authority.issue(applicant.csr_pem, &identity, applicant.alt_names, now_seconds(), LIFE)?;
-            enrolment.certified(issued.serial);
+            enrolment.certified(issued.serial, authority.digest());
             let txn = txn.put_record(key.clone(), &enrolment)?;
             symphony_crash::point("control.members.before_enrolment");
             if self.store.txn(txn).await?.succeeded {
@@ -82,17 +83,19 @@ impl Members {
     /// It is none of ours, or was revoked; the request can't be used; the store.
     pub async fn renew(&self, cert_pem: &str, csr_pem: &str, alt_names: &[String]) -> Result<Admission, MemberError> {
         let cluster = self.cluster().await?.ok_or(MemberError::NoCluster)?;
-        let authority = self.authority().await?;
-        let (identity, serial) = authority.check_renewal(cert_pem, csr_pem)?;
+        let (known, _) = self.authority().await?;
+        let (identity, serial) = known.check_renewal(cert_pem, csr_pem)?;
         let stranger = || MemberError::Stranger(identity.member.to_string());
         let key = enrolment_key(&identity.member).ok_or_else(stranger)?;
         for _ in 0..TRIES {
+            let (authority, still) = self.authority().await?;
             let seen: Seen<Enrolment> = self.read(&key).await?;
             let enrolled = seen.value.filter(|enrolment| enrolment.has(&serial));
             let mut enrolment = enrolled.ok_or_else(stranger)?;
             let issued = authority.issue(csr_pem, &identity, alt_names, now_seconds(), LIFE)?;
-            enrolment.renewed(&serial, issued.serial);
+            enrolment.renewed(&serial, issued.serial, authority.digest());
             let txn = Txn::new()
+                .when(still)
                 .when(Compare::mod_revision(&*key, seen.revision))
                 .put_record(key.clone(), &enrolment)?;
             if self.store.txn(txn).await?.succeeded {
@@ -117,12 +120,13 @@ impl Members {
     }
 }
 
-/// Whether a token names this cluster's authority, or one before it; one that names none is taken.
+/// Whether a token names this cluster's authority, or one before it that is still known; one that names none is taken.
 fn is_of(token: &TokenText, authority: &Authority) -> bool {
     token.ca().is_none_or(|ca| {
+        let named = hex::encode(ca);
         authority
-            .digests()
+            .known_digests()
             .iter()
-            .any(|digest| digest.starts_with(&hex::encode(ca)))
+            .any(|digest| digest.starts_with(&named))
     })
 }

@@ -31,6 +31,7 @@ impl Members {
                 cert_pem: made.cert_pem(),
                 key_pem: made.key_pem().to_owned(),
                 former: Vec::new(),
+                bridges: Vec::new(),
                 since: cluster.since,
             };
             let txn = Txn::new()
@@ -70,10 +71,10 @@ impl Members {
         csr_pem: &str,
     ) -> Result<Admission, MemberError> {
         let cluster = self.found().await?;
-        let authority = self.authority().await?;
         let by = request_key(csr_pem)?;
         let (key, record_key) = (keys::manager_enrolment(name), keys::manager(name));
         for _ in 0..TRIES {
+            let (authority, still) = self.authority().await?;
             let seen: Seen<Enrolment> = self.read(&key).await?;
             let known: Seen<Manager> = self.read(&record_key).await?;
             let mut enrolment = match seen.value {
@@ -83,8 +84,9 @@ impl Members {
             };
             let identity = Identity::manager(cluster.id, name.as_str());
             let issued = authority.issue(csr_pem, &identity, alt_names, now_seconds(), LIFE)?;
-            enrolment.certified(issued.serial);
+            enrolment.certified(issued.serial, authority.digest());
             let txn = Txn::new()
+                .when(still)
                 .when(Compare::mod_revision(&*key, seen.revision))
                 .when(Compare::mod_revision(&*record_key, known.revision))
                 .put_record(key.clone(), &enrolment)?

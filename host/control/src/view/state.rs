@@ -13,7 +13,7 @@ use symphony_core::export::Export;
 use symphony_core::id::{MachineId, NetworkId, VolumeId};
 use symphony_core::image::{Image, ImagePhase};
 use symphony_core::machine::Machine;
-use symphony_core::member::{Enrolment, Manager, Revoked};
+use symphony_core::member::{Authority, Enrolment, Manager, Revoked};
 use symphony_core::name::Name;
 use symphony_core::network::Network;
 use symphony_core::node::Node;
@@ -80,6 +80,8 @@ pub(crate) struct State {
     pub(crate) enrolments: HashMap<String, Held<Enrolment>>,
     /// Certificates that are worth nothing though they are in time, by serial number.
     pub(crate) revoked: HashMap<String, Held<Revoked>>,
+    /// What certificates are issued with.
+    pub(crate) authority: Option<Held<Authority>>,
     /// The managers that were let in.
     pub(crate) managers: BTreeMap<Name, Held<Manager>>,
 }
@@ -207,6 +209,8 @@ impl State {
     fn put_membership(&mut self, key: &str, kv: &KeyValue) {
         if key == keys::LEADER {
             self.leader = record::decode(&kv.value).ok();
+        } else if key == keys::AUTHORITY {
+            self.authority = decode(kv);
         } else if key.starts_with(keys::ENROLMENTS) {
             if let Some(enrolment) = decode(kv) {
                 self.enrolments.insert(key.to_owned(), enrolment);

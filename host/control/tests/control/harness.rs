@@ -45,12 +45,26 @@ pub(crate) fn component(name: &str) -> Vec<u8> {
 
 impl Loops {
     pub(crate) async fn start() -> Self {
+        Self::start_on(async |_| {}).await
+    }
+
+    /// In a store that a backup was restored into.
+    pub(crate) async fn start_restored() -> Self {
+        let epoch = symphony_control::restored_epoch(None).unwrap();
+        Self::start_on(async |store| {
+            store.put(keys::EPOCH, epoch).await.unwrap();
+        })
+        .await
+    }
+
+    async fn start_on(prepare: impl AsyncFnOnce(&dyn Store)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(
             Embedded::open(dir.path().join("store"), symphony_store::Options::default())
                 .await
                 .unwrap(),
         );
+        prepare(&*store).await;
         let options = Options {
             cache_dir: dir.path().join("compiled"),
             compiler: Compiler::InProcess,
@@ -197,6 +211,7 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", node.as_bytes()[0])),
         epoch_seen: Epoch(0),
+        revision_seen: 0,
         admission: None,
     }
 }

@@ -38,6 +38,40 @@ async fn an_agent_that_saw_a_later_leader_or_speaks_otherwise_gets_no_session() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_put_back_is_told_and_one_that_was_restored_is_taken() {
+    let loops = Loops::start().await;
+    loops.ask_for("v", 1 << 20).await;
+    let newest = loops.store.status().await.unwrap().revision.0;
+    let seen = |revision_seen| symphony_protocol::Hello {
+        revision_seen,
+        ..hello("n1", 1)
+    };
+    let agents = loops.control.agents();
+    let refused = agents.connect(seen(newest + 1_000)).await.err().unwrap();
+    assert!(refused.0.contains("put back to an older state"), "{refused}");
+    assert!(agents.connected().is_empty());
+    // What this manager has not seen yet, and the store has, is no older store.
+    assert!(agents.connect(seen(newest)).await.is_ok());
+    // Revisions of the life before a restore say nothing.
+    let restored = Loops::start_restored().await;
+    let agents = restored.control.agents();
+    assert!(agents.connect(seen(newest + 1_000)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_end_with_the_term() {
+    let loops = Loops::start().await;
+    let first = SimulatedAgent::connect(&loops.control, "n1", 1 << 30).await;
+    let second = SimulatedAgent::connect(&loops.control, "n2", 1 << 30).await;
+    loops.control.stop().await;
+    // An agent that keeps its session with who leads no more is lost to who leads now.
+    first.ended.await.unwrap();
+    second.ended.await.unwrap();
+    let refused = loops.control.agents().connect(hello("n3", 1)).await.err().unwrap();
+    assert!(refused.0.contains("does not lead"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_ends_while_much_waits() {
     let loops = Loops::start().await;
     for number in 0..100 {

@@ -102,6 +102,11 @@ async fn expect_node(app: &App, peer: Option<&Peer>, hello: &mut Hello) -> Answe
         );
         return Err(Failure::new(Code::NotAMember, detail));
     };
+    // The certificate has arrived: those before it are over.
+    if enrolment.serials.len() > 1 {
+        let shown = app.members.shown(identity, serial).await;
+        shown.map_err(|error| enrol::problem(&error))?;
+    }
     let claimed = hello.roles.clone();
     // A role that was taken from it does not take the others with it.
     hello.retain_roles(|role| enrolment.roles.contains(&role));

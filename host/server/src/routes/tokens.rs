@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use symphony_api::v1::{CreateToken, CreatedToken, List, Token};
 use symphony_api::{Code, Problem, convert};
 use symphony_control::clock;
+use symphony_control::members::MemberError;
 use symphony_core::digest::Digest;
 use symphony_core::event::{Event, Subject};
 use symphony_core::keys;
@@ -17,6 +18,7 @@ use symphony_core::name::Name;
 use symphony_core::token::{CA_BYTES, SECRET_BYTES, TOKENS_MAX, Token as Record, TokenId, TokenKind, TokenText};
 use symphony_store::{Compare, Range, Txn, read_all};
 
+use super::enrol::problem;
 use super::{TRIES, crowded};
 use crate::app::App;
 use crate::event::{Records as _, event};
@@ -65,7 +67,7 @@ pub(super) async fn create(
     Input(body): Input<CreateToken>,
 ) -> Answer<Response> {
     let wanted = Wanted::read(&body)?;
-    let text = new_text(&app)?;
+    let text = new_text(&app).await?;
     let now = clock::now();
     let token = Record {
         id: text.id(),
@@ -154,11 +156,17 @@ async fn of_project(app: &App, name: &Name, txn: Txn) -> Answer<Txn> {
     Ok(txn.when(unchanged).put(mark, Vec::new()))
 }
 
-fn new_text(app: &App) -> Answer<TokenText> {
+async fn new_text(app: &App) -> Answer<TokenText> {
     let no_random = |_| Failure::new(Code::Internal, "this server gives no random numbers");
     let id = symphony_pki::random().map_err(no_random)?;
     let secret = symphony_pki::random::<SECRET_BYTES>().map_err(no_random)?;
-    let ca = app.ca_sha256.map(|sha256| {
+    // That of now: another one may issue since this manager started.
+    let ca = match app.members.authority_sha256().await {
+        Ok(sha256) => Some(sha256),
+        Err(MemberError::NoCluster) => None,
+        Err(error) => return Err(problem(&error)),
+    };
+    let ca = ca.map(|sha256| {
         let mut half = [0; CA_BYTES];
         half.copy_from_slice(&sha256[..CA_BYTES]);
         half

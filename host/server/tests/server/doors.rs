@@ -309,7 +309,6 @@ async fn what_others_can_reach_must_be_allowed() {
         plain: true,
         advertise: None,
         manager: "m2".parse().unwrap(),
-        ca_sha256: None,
         audit_log: None,
         limits: Limits::default(),
     };

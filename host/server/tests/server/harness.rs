@@ -85,7 +85,6 @@ impl Harness {
             plain: true,
             advertise: None,
             manager: "m1".parse().unwrap(),
-            ca_sha256: None,
             audit_log: Some(folder.path().join("audit.log")),
             limits,
         };

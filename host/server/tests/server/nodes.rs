@@ -9,7 +9,7 @@ use symphony_core::place::Ledger;
 use symphony_core::{keys, record};
 use symphony_store::StoreExt as _;
 
-use crate::harness::Harness;
+use crate::harness::{Harness, json as answer};
 
 fn cordon(cordoned: bool) -> PatchNode {
     PatchNode {
@@ -172,4 +172,16 @@ async fn a_fence_is_somebodys_word_and_says_what_it_means() {
     assert_eq!((drained.node.meta.name.as_str(), drained.leaving.len()), ("n1", 0));
     let missing = client.drain_node("n9", &DrainNode::default()).await.unwrap_err();
     assert_eq!(missing.code(), Some(Code::NotFound));
+}
+
+#[tokio::test]
+async fn the_store_says_how_it_is() {
+    let harness = Harness::start().await;
+    let (status, health) = answer(harness.ask(Method::GET, "/v1/store")).await;
+    assert_eq!(status, 200);
+    assert!(health["revision"].as_u64().unwrap() > 0, "{health}");
+    let members = health["members"].as_array().unwrap();
+    assert_eq!(members.len(), 1);
+    assert_eq!(members[0]["endpoint"], "embedded");
+    assert!(members[0]["leads"].as_bool().unwrap() && members[0]["size_bytes"].as_u64().unwrap() > 0);
 }

@@ -82,6 +82,7 @@ fn hello(protocol: u32) -> Vec<u8> {
         data_url: "http://127.0.0.1:1".into(),
         underlay: None,
         epoch_seen: Epoch(0),
+        revision_seen: 0,
         admission: None,
     }))
 }

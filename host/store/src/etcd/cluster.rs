@@ -64,17 +64,13 @@ impl Cluster {
             compacted: AtomicU64::new(0),
             options,
         };
-        let reach = |endpoint| timeout(cluster.options.deadline, Endpoint::line(endpoint));
-        let mut reached = None;
+        let reach = |endpoint| timeout(cluster.options.deadline, Endpoint::reach(endpoint));
+        let answers = join_all(cluster.endpoints.iter().map(reach)).await;
+        let mut reached = Vec::new();
         let mut last = None;
-        for (index, (endpoint, line)) in cluster
-            .endpoints
-            .iter()
-            .zip(join_all(cluster.endpoints.iter().map(reach)).await)
-            .enumerate()
-        {
-            match line.unwrap_or_else(|_| Err(Fault::late(&endpoint.name, false))) {
-                Ok(_) => reached = reached.or(Some(index)),
+        for (index, (endpoint, answer)) in cluster.endpoints.iter().zip(answers).enumerate() {
+            match answer.unwrap_or_else(|_| Err(Fault::late(&endpoint.name, false))) {
+                Ok((client, id)) => reached.push((index, client, id)),
                 Err(Fault::Refused(error)) => return Err(error),
                 Err(fault) => {
                     let error = fault.into_error();
@@ -83,10 +79,18 @@ impl Cluster {
                 }
             }
         }
-        if let (None, Some(error)) = (reached, last) {
+        if let (true, Some(error)) = (reached.is_empty(), last) {
             return Err(error);
         }
-        cluster.good.store(reached.unwrap_or(0), Ordering::Relaxed);
+        if let Some(most) = most_common(reached.iter().map(|(_, _, id)| *id)) {
+            let _ = id.set(most);
+        }
+        let first = reached.first().map_or(0, |(index, ..)| *index);
+        for (index, client, id) in reached {
+            cluster.endpoints[index].check(id)?;
+            cluster.endpoints[index].keep(client).await;
+        }
+        cluster.good.store(first, Ordering::Relaxed);
         // And it must have a majority, and let us read.
         cluster.head().await?;
         Ok(cluster)
@@ -97,6 +101,11 @@ impl Cluster {
             return Err(Error::Closed);
         }
         Ok(())
+    }
+
+    /// All endpoints, as they were given.
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// The endpoint to ask now, and all after it.
@@ -264,5 +273,29 @@ impl Cluster {
             Ok(current) => Error::FutureRevision { requested, current },
             Err(error) => error,
         }
+    }
+}
+
+/// The cluster that most endpoints are of, so that the error names the odd one out; of equally many, the one that is named
+/// first. 0 is an answer that does not say.
+fn most_common(ids: impl Iterator<Item = u64> + Clone) -> Option<u64> {
+    let count = |id| ids.clone().filter(|other| *other == id).count();
+    let known = ids.clone().filter(|id| *id != 0);
+    // `max_by_key` takes the last of equals.
+    known.collect::<Vec<_>>().into_iter().rev().max_by_key(|id| count(*id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most_common;
+
+    #[test]
+    fn the_odd_one_out_is_not_the_cluster() {
+        let most = |ids: &[u64]| most_common(ids.iter().copied());
+        assert_eq!(most(&[7, 8, 8]), Some(8));
+        assert_eq!(most(&[7, 8]), Some(7), "of equally many, the first");
+        assert_eq!(most(&[0, 0, 9]), Some(9), "who does not say does not count");
+        assert_eq!(most(&[0]), None);
+        assert_eq!(most(&[]), None);
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Line {
 pub(super) struct Endpoint {
     pub(super) name: String,
     connect: ConnectOptions,
-    /// The cluster's id, shared by all endpoints: the first one that answers sets it.
+    /// The cluster's id, shared by all endpoints; set when the cluster is connected to, or by the first answer that says it.
     cluster: Arc<OnceLock<u64>>,
     line: Mutex<(u64, Option<Client>)>,
     /// Whether its version was looked at.
@@ -70,20 +70,33 @@ impl Endpoint {
                 number: *number,
             });
         }
+        let (client, cluster) = self.reach().await?;
+        self.check(cluster).map_err(Fault::Refused)?;
+        line.0 += 1;
+        line.1 = Some(client.clone());
+        Ok(Line { client, number: line.0 })
+    }
+
+    /// A new connection, and the id of the cluster that answers there; nothing is proven by it.
+    pub(super) async fn reach(&self) -> Result<(Client, u64), Fault> {
         let client = Client::connect([&self.name], Some(self.connect.clone())).await;
         let client = client.map_err(|error| Fault::of(&self.name, error).harmless())?;
         let status = client.maintenance_client().status().await;
         let status = status.map_err(|error| Fault::of(&self.name, error).harmless())?;
-        self.check(status.header().map_or(0, etcd_client::ResponseHeader::cluster_id))
-            .map_err(Fault::Refused)?;
         self.warned
             .call_once(|| version::warn_if_old(&self.name, status.version()));
         for error in status.errors() {
             tracing::warn!(endpoint = %self.name, %error, "the etcd member reports an error");
         }
+        let cluster = status.header().map_or(0, etcd_client::ResponseHeader::cluster_id);
+        Ok((client, cluster))
+    }
+
+    /// Keeps a connection that [`reach`](Self::reach) made, once it is proven.
+    pub(super) async fn keep(&self, client: Client) {
+        let mut line = self.line.lock().await;
         line.0 += 1;
-        line.1 = Some(client.clone());
-        Ok(Line { client, number: line.0 })
+        line.1 = Some(client);
     }
 
     /// Lets go of a connection that was silent: the next call makes a new one.

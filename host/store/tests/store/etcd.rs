@@ -13,7 +13,7 @@ use symphony_store::etcd::is_old_version;
 use symphony_store::limits::{DELETE_KEYS_MAX, OPS_MAX};
 use symphony_store::member::{Member, MemberTls};
 use symphony_store::{
-    Error, Etcd, EtcdOptions, EtcdTls, Range, Revision, Secret, Store as _, StoreExt as _, Txn, Watch, read_all,
+    Alarm, Error, Etcd, EtcdOptions, EtcdTls, Range, Revision, Secret, Store as _, StoreExt as _, Txn, Watch, read_all,
 };
 use tempfile::TempDir;
 
@@ -298,6 +298,7 @@ async fn without_space_it_reads_and_deletes_until_room_is_made() {
     assert!(matches!(error, Error::NoSpace), "{error:?}");
     let error = store.grant(Duration::from_secs(60)).await.unwrap_err();
     assert!(matches!(error, Error::NoSpace), "{error:?}");
+    assert_eq!(alarms(&store).await, [Alarm::NoSpace]);
     assert_eq!(store.get(&"small".into(), None).await.unwrap().unwrap().value, "kept");
     assert_eq!(store.keep_alive(lease).await.unwrap(), Duration::from_secs(600));
     let deleted = store.delete("large").await.unwrap();
@@ -308,6 +309,16 @@ async fn without_space_it_reads_and_deletes_until_room_is_made() {
     assert!(matches!(error, Error::NoSpace), "room alone is not enough: {error:?}");
     let _ = control(&["alarm", "disarm"]);
     assert!(store.put("large", value).await.unwrap() > deleted);
+    assert_eq!(alarms(&store).await, []);
+}
+
+/// What the only member raised.
+async fn alarms(store: &Etcd) -> Vec<Alarm> {
+    let members = store.members().await.unwrap();
+    assert_eq!(members.len(), 1);
+    let state = members[0].answer.clone().unwrap();
+    assert!(state.leads && state.has_leader && state.size_bytes >= state.used_bytes && state.used_bytes > 0);
+    state.alarms
 }
 
 /// Certificates of a test: what they are signed with, and one for servers and clients both.

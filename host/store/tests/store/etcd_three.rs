@@ -1,12 +1,13 @@
 //! Three etcd members on loopback, of which each is killed and frozen in turn, so that the leader is among them.
 
 use std::process::Command;
+use std::time::Duration;
 
-use symphony_store::EtcdOptions;
 use symphony_store::conformance::members::{self, Running, on_loopback};
+use symphony_store::{Etcd, EtcdOptions, Store as _};
 use tempfile::TempDir;
 
-use crate::etcd_story::{Story, impatient};
+use crate::etcd_story::{Story, impatient, soon};
 
 async fn three() -> Option<(Vec<Running>, TempDir)> {
     if !members::can_run() {
@@ -77,4 +78,31 @@ async fn all_members_are_killed_at_once() {
     }
     story.goes_on().await;
     story.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_member_says_how_it_is_and_one_that_is_away_is_named() {
+    let Some((mut members, _folder)) = three().await else {
+        return;
+    };
+    let store = Etcd::connect(options(&members)).await.unwrap();
+    let seen = store.members().await.unwrap();
+    let states: Vec<_> = seen.iter().map(|member| member.answer.clone().unwrap()).collect();
+    assert_eq!(states.iter().filter(|state| state.leads).count(), 1, "{seen:?}");
+    assert!(states.iter().all(|state| state.has_leader && state.alarms.is_empty()));
+    members[0].kill();
+    let seen = store.members().await.unwrap();
+    assert_eq!(seen[0].endpoint, members[0].member.endpoint());
+    assert!(seen[0].answer.is_err(), "{seen:?}");
+    // The others may be choosing a leader, for a moment.
+    let others_answer = async || {
+        let seen = store.members().await.unwrap();
+        seen[1..].iter().all(|member| member.answer.is_ok())
+    };
+    soon(async {
+        while !others_answer().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }

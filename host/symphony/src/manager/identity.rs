@@ -104,29 +104,33 @@ impl Applicant {
 
     /// Renews the certificate whenever that is due, for as long as it runs.
     pub(crate) async fn keep_renewed(self, mut credentials: Credentials, tls: Tls, stop: CancellationToken) {
+        let mut is_due = false;
         loop {
             let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
             let mut wait = Duration::from_secs(credentials.renew_at().saturating_sub(now));
-            if wait.is_zero() {
+            let mut failed = false;
+            if wait.is_zero() || is_due {
                 match self.renew(&credentials).await {
                     Ok(renewed) => {
                         if let Err(error) = tls.replace(&renewed) {
                             tracing::error!(%error, "the renewed certificate can't be used");
                         }
                         tracing::info!(serial = renewed.serial(), "this manager's certificate is renewed");
-                        credentials = renewed;
+                        (credentials, is_due) = (renewed, false);
                         continue;
                     }
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(error, "this manager's certificate could not be renewed; it tries again");
-                        wait = RETRY;
+                        (wait, failed) = (RETRY, true);
                     }
                 }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
+                // Another authority issues, or one before it is trusted no more.
+                () = self.members.authority_changed(credentials.roots_pem()), if !failed => is_due = true,
             }
         }
     }
@@ -142,6 +146,8 @@ impl Applicant {
             .renewed(&admission.cert_pem, &admission.roots_pem)
             .map_err(unusable)?;
         renewed.save(&self.folder).map_err(unusable)?;
+        // It is here for good: those before it are over.
+        self.members.shown(renewed.identity(), renewed.serial()).await?;
         Ok(renewed)
     }
 
