@@ -29,21 +29,21 @@ pub enum What {
     Drain(usize),
     /// A machine is moved by hand: its node drained until it has left, then it is to run again, and the node has work again.
     Move(u64),
-    /// See [`World::crash_manager`].
+    /// See [`crate::world::World::crash_manager`].
     CrashManager(usize, u64),
-    /// See [`World::freeze_leader`].
+    /// See [`crate::world::World::freeze_leader`].
     Freeze(u64),
-    /// See [`World::store_down`].
+    /// See [`crate::world::World::store_down`].
     StoreDown(u64),
-    /// See [`World::lose_answers`].
+    /// See [`crate::world::World::lose_answers`].
     LoseAnswers(u64),
-    /// See [`World::cut_watches`].
+    /// See [`crate::world::World::cut_watches`].
     CutWatches(bool),
-    /// See [`World::crash_agent`].
+    /// See [`crate::world::World::crash_agent`].
     CrashAgent(usize),
-    /// See [`World::cut`].
+    /// See [`crate::world::World::cut`].
     Cut(usize, u64),
-    /// See [`World::power_loss`].
+    /// See [`crate::world::World::power_loss`].
     PowerLoss(usize, bool, u64),
 }
 
