@@ -12,8 +12,10 @@ mod fanout;
 mod figure;
 mod machine;
 mod memory;
+mod nbd;
 mod place;
 mod report;
+mod sessions;
 mod timing;
 mod write;
 
@@ -39,13 +41,15 @@ struct Arguments {
 
 /// All that can be measured, in the order in which it is.
 fn figures() -> impl Iterator<Item = &'static Figure> {
-    let all: [&'static [Figure]; 8] = [
+    let all: [&'static [Figure]; 10] = [
         &place::FIGURES,
         &memory::FIGURES,
         &create::FIGURES,
         &durable::FIGURES,
         &fanout::FIGURES,
+        &sessions::FIGURES,
         &failover::FIGURES,
+        &nbd::FIGURES,
         &write::FIGURES,
         &machine::FIGURES,
     ];
@@ -98,6 +102,15 @@ async fn end_to_end(wanted: &Wanted, values: &mut Values) -> Result<(), Box<dyn 
     }
     if wanted.any(&fanout::FIGURES) {
         ended.push(killed(fanout::measure(values).await?));
+    }
+    if wanted.any(&sessions::FIGURES) {
+        ended.push(killed(sessions::measure(values).await?));
+    }
+    if wanted.any(&nbd::FIGURES)
+        && let Some(mut cloud) = nbd::measure(values).await?
+    {
+        cloud.stop();
+        ended.push(cloud);
     }
     if wanted.any(&failover::FIGURES) {
         failover::measure(values).await?;
