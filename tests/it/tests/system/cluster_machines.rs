@@ -57,6 +57,12 @@ async fn a_console_through_a_follower_outlives_the_leader() {
         seen_by.reboot_machine("web").await.ok()
     })
     .await;
-    guest.says("TINY of a cluster boots=2").await;
+    until("it to have booted again", async || {
+        let log = seen_by.console_log("web").await.ok()?;
+        String::from_utf8_lossy(&log)
+            .contains("TINY of a cluster boots=2")
+            .then_some(())
+    })
+    .await;
     assert_eq!(cluster.stop(), Some(0));
 }
