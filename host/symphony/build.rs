@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-const COMPONENTS: [&str; 8] = [
+const COMPONENTS: [&str; 9] = [
     "spread.wasm",
     "binpack.wasm",
     "file.wasm",
@@ -12,6 +12,7 @@ const COMPONENTS: [&str; 8] = [
     "test.wasm",
     "bridge.wasm",
     "nbd.wasm",
+    "power.wasm",
 ];
 
 fn main() {

@@ -79,12 +79,22 @@ pub struct Roles {
 impl Roles {
     /// Fills one more role; the manager hears of it.
     pub fn add(&self, role: Role, executor: Arc<dyn Executor>) {
-        let (pools, compute) = (executor.pools(), executor.compute());
+        self.take_in(Some(role), executor);
+    }
+
+    /// Does one thing more that needs no role.
+    pub fn add_beside(&self, executor: Arc<dyn Executor>) {
+        self.take_in(None, executor);
+    }
+
+    fn take_in(&self, role: Option<Role>, executor: Arc<dyn Executor>) {
+        let (pools, compute, programs) = (executor.pools(), executor.compute(), executor.fence_programs());
         self.routes.add(executor.routes());
         self.calls.add(executor);
         self.hello.send_modify(|hello| {
-            hello.roles.push(role);
+            hello.roles.extend(role);
             hello.pools.extend(pools);
+            hello.fence_programs.extend(programs);
             if compute.is_some() {
                 hello.compute = compute;
             }
@@ -133,6 +143,7 @@ impl Agent {
             compute: None,
             labels: agent.labels.clone(),
             data_url: port.url().to_owned(),
+            fence_programs: Vec::new(),
             underlay: agent
                 .underlay
                 .clone()

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use symphony_core::name::Name;
 use symphony_core::network::Underlay;
-use symphony_core::node::{POOLS_MAX, Role};
+use symphony_core::node::{FENCE_PROGRAMS_MAX, POOLS_MAX, Role};
+use symphony_core::power;
 use symphony_core::quantity::{Bytes, SizeError};
 use symphony_core::token::TokenText;
 use symphony_protocol::config::{AGENT_CONFIG_FILE, AgentConfig, JoinConfig};
@@ -198,10 +199,22 @@ fn check(config: &AgentConfig) -> Result<(), ConfigError> {
             })?;
         }
     }
-    match config.programs.iter().find(|(_, path)| !path.is_absolute()) {
-        Some((name, path)) => wrong(format!(
+    let mut programs = config.programs.iter().chain(&config.fence_programs);
+    if let Some((name, path)) = programs.find(|(_, path)| !path.is_absolute()) {
+        return wrong(format!(
             "program {name} at {}, which is not an absolute path",
             path.display()
+        ));
+    }
+    if config.fence_programs.len() > FENCE_PROGRAMS_MAX {
+        let count = config.fence_programs.len();
+        return wrong(format!(
+            "{count} programs in [fence_programs]; there are at most {FENCE_PROGRAMS_MAX}"
+        ));
+    }
+    match config.fence_programs.keys().find(|name| !power::is_program(name)) {
+        Some(name) => wrong(format!(
+            "{name:?} in [fence_programs], which is no name: letters, digits, `-`, `_` and `.`"
         )),
         None => Ok(()),
     }
@@ -297,6 +310,12 @@ mod tests {
                 "two pools",
             ),
             ("\"10GiB\"", "\"10GiB\"\n[programs]\nzfs = \"sbin/zfs\"", "absolute"),
+            ("\"10GiB\"", "\"10GiB\"\n[fence_programs]\nfence_x = \"x\"", "absolute"),
+            (
+                "\"10GiB\"",
+                "\"10GiB\"\n[fence_programs]\n\"a b\" = \"/x\"",
+                "\"a b\" in [fence_programs]",
+            ),
             ("\"10GiB\"", "\"ten\"", "capacity of pool default"),
             (
                 "\"10GiB\"",

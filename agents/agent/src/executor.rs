@@ -56,6 +56,11 @@ pub trait Executor: Send + Sync {
         None
     }
 
+    /// Programs that it may run to cut the power of other nodes.
+    fn fence_programs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What it serves on the data port. The port asks for the token before it comes here.
     fn routes(&self) -> Router {
         Router::new()

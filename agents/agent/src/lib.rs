@@ -26,6 +26,7 @@ pub mod intake;
 pub mod jail;
 pub mod ledger;
 pub mod membership;
+pub mod program;
 pub mod session;
 pub mod step;
 pub mod task;

@@ -5,12 +5,14 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use symphony_agent::config::Config;
 use symphony_agent::control::ControlSocket;
 use symphony_agent::{Agent, Membership, Roles};
 use symphony_core::node::Role;
+use symphony_fence::FenceExecutor;
 use symphony_pki::Tls;
 use symphony_protocol::control::CONTROL_SOCKET_FILE;
 use tokio::signal::unix::{SignalKind, signal};
@@ -146,6 +148,9 @@ async fn live(config: Config, membership: &Membership, end: &CancellationToken) 
     let opener = Opener::new(config.clone(), tls.clone(), sink).await?;
     let agent = Agent::prepare(&config, membership.clone(), tls, notices).await?;
     let filled = agent.roles();
+    if let Some(fences) = FenceExecutor::open(&config) {
+        filled.add_beside(Arc::new(fences));
+    }
     let mut known = BTreeSet::new();
     fill(&opener, &filled, &mut known, &mut roles).await?;
     let ready = agent.ready();

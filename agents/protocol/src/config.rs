@@ -41,6 +41,11 @@ pub struct AgentConfig {
     /// Programs that a plan's `command` may run: name to absolute path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, PathBuf>,
+    /// Programs that cut the power of other nodes, by the fence agents' convention: name to absolute path, as
+    /// `fence_ipmilan = "/usr/sbin/fence_ipmilan"`. What operators' devices name as `@NAME` is in `fence/NAME`, in the agent's
+    /// folder, for its owner alone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fence_programs: BTreeMap<String, PathBuf>,
     /// How it gets into a cluster by itself; without it somebody says `symphony --socket DIR/control.sock ROLE init`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -58,6 +63,7 @@ impl Default for AgentConfig {
             pools: vec![PoolConfig::default()],
             compute: None,
             programs: BTreeMap::new(),
+            fence_programs: BTreeMap::new(),
             join: None,
         }
     }

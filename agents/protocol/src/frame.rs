@@ -129,6 +129,9 @@ pub struct Hello {
     /// Where other nodes reach it with the packets of networks: `10.0.0.5` or `10.0.0.5:4790`. Nothing: nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underlay: Option<String>,
+    /// Programs that it may run to cut the power of other nodes; by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fence_programs: Vec<String>,
     /// The highest epoch that it has seen. A manager below it is deposed and must not go on.
     pub epoch_seen: Epoch,
     /// The newest revision of the store that it was told of; 0 when of none. A store below it was put back to an older state.

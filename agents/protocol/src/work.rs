@@ -9,11 +9,13 @@ use symphony_core::id::CallId;
 use symphony_core::id::VolumeId;
 use symphony_core::name::Name;
 use symphony_core::plan::export::Exports;
+use symphony_core::plan::fence::Fences;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
 use symphony_core::plan::volume::Volumes;
 use symphony_core::plan::{Kind, Plan, Probes};
+use symphony_core::power::Device;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +76,13 @@ pub enum Work {
         /// What to do.
         task: Task<Exports>,
     },
+    /// For another node's power. Never sent to an agent that names no programs for it.
+    Fence {
+        /// What can cut it; a device's number is its place here.
+        devices: Vec<Device>,
+        /// What to do.
+        task: Task<Fences>,
+    },
 }
 
 impl Work {
@@ -86,6 +95,7 @@ impl Work {
             Self::Machine { task, .. } => task.acts(),
             Self::Network { task } => task.acts(),
             Self::Export { task, .. } => task.acts(),
+            Self::Fence { task, .. } => task.acts(),
         }
     }
 }
@@ -156,6 +166,8 @@ pub enum Outcome {
     Network(Seen<Networks>),
     /// Of a volume's export.
     Export(Seen<Exports>),
+    /// Of another node's power.
+    Fence(Seen<Fences>),
 }
 
 /// What an agent saw after it had done what it was asked.

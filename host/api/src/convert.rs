@@ -7,7 +7,7 @@ mod token;
 
 pub use machine::{machine, network};
 pub use placement::{decider, explanation_of_decision, verdict, verdicts};
-pub use resource::{event, image, node, plugin, service, slot, volume};
+pub use resource::{asked_power, event, image, node, plugin, service, slot, volume};
 pub use token::{exceeded, project, token};
 
 use symphony_core::condition::{Conditions, Truth};

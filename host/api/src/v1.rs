@@ -28,8 +28,9 @@ pub use machine::{
 };
 pub use network::{CreateNetwork, CreateNetworkSpec, Network, NetworkSpec, NetworkStatus};
 pub use node::{
-    DrainNode, DrainedMachine, FenceNode, Membership, Node, NodeCompute, NodeDrained, NodePool, NodeService, NodeSpec,
-    NodeStatus, PatchNode, PatchNodeSpec, Service, ServiceStatus,
+    DrainNode, DrainedMachine, FenceNode, Membership, Node, NodeCompute, NodeDrained, NodeFencing, NodePool, NodePower,
+    NodePowerSeen, NodeService, NodeSpec, NodeStatus, PatchNode, PatchNodeSpec, PowerDevice, PowerDeviceSeen, Service,
+    ServiceStatus,
 };
 pub use object::{Condition, Kind, Labels, List, Metadata, Truth};
 pub use placement::{

@@ -196,11 +196,21 @@ pub(crate) fn of_services(services: &[Service]) -> Vec<Finding> {
 pub(crate) fn of_nodes(nodes: &[Node]) -> Vec<Finding> {
     let of = |node: &Node| {
         let about = format!("node/{}", node.meta.name);
+        if let Some(fencing) = &node.status.fencing {
+            let (text, advice) = match fencing.held_by.as_str() {
+                "" => ("its power is being cut".to_owned(), "wait"),
+                held => (
+                    format!("its power can't be cut: {held}"),
+                    "make sure that it has no power, then: symphony node fence NODE --confirm",
+                ),
+            };
+            return Some(finding(Level::Warning, about, text, advice));
+        }
         let (level, text, advice) = match node.status.phase.as_str() {
             "Unknown" => (
                 Level::Warning,
                 "nothing is heard of its agent; what it runs may still run, and stays where it is",
-                "look at the server; when it has no power: symphony node fence NODE",
+                "look at the server; when it has no power: symphony node fence NODE --confirm",
             ),
             "Fenced" => (
                 Level::Warning,

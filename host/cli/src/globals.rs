@@ -105,7 +105,7 @@ impl Waiting {
     }
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write a number and a unit, like 30s, 5m or 1h");
     let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
     match Duration::try_from(duration) {

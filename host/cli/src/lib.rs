@@ -80,7 +80,7 @@ pub enum Verb {
     /// The node of a control socket as a runner of machines: init
     #[command(subcommand)]
     Compute(RoleVerb),
-    /// Servers: list, show, cordon, uncordon, drain, fence
+    /// Servers: list, show, cordon, uncordon, drain, fence, power
     #[command(subcommand, visible_alias = "nodes")]
     Node(NodeVerb),
     /// Schedulers and drivers: new, build, push, list, show, activate, rollback

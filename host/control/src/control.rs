@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::Agents;
 use crate::collect;
 use crate::election::{Election as _, ElectionError, Leadership, Sole};
-use crate::fence::Released;
+use crate::fence::{Automatic, Released};
 use crate::members::retire_when_done;
 use crate::metrics::Metrics;
 use crate::place::PlaceLoop;
@@ -158,6 +158,7 @@ impl Control {
         };
         loops.spawn(PlaceLoop::new(writer.clone(), view.clone(), slots.clone(), metrics.clone()).run(stop.clone()));
         loops.spawn(Released::new(context.clone()).run(stop.clone()));
+        loops.spawn(Automatic::new(context.clone()).run(stop.clone()));
         loops.spawn(Reconciler::new(context).run(stop.clone()));
         loops.spawn(agents.clone().end_with_term());
         loops.spawn(agents.watch_silence(stop.clone()));

@@ -9,8 +9,13 @@
 //! No clock decides anything here: a silent node stays unknown, for days if need be, and its machines stay where they are.
 //! A machine leaves a node in two ways only: its agent has said that nothing of it is there ([`release`]), or the node is
 //! fenced in the moment of the transaction ([`released`]). The protocol is searched as a model in `tests/models`.
+//!
+//! Who says so is a person, or devices that cut the node's power and were seen to say that it is off ([`power`]; the passes
+//! are in [`crate::reconcile`]). A clock may ask for that ([`automatic`]); it never stands for it.
 
+mod automatic;
 mod drain;
+mod power;
 mod released;
 
 use symphony_core::condition::{Condition, Truth};
@@ -28,7 +33,10 @@ use crate::reconcile::{Context, PassError, TRIES, wait_for_change};
 use crate::view::{State, Stored};
 use crate::write::{TxnRecords as _, WriteError};
 
+pub(crate) use automatic::Automatic;
 pub use drain::{Drained, Stays};
+pub use power::PowerSeen;
+pub(crate) use power::{asking_nodes, begin, generation, programs};
 pub(crate) use released::Released;
 
 /// Why a node is not fenced or drained.
@@ -43,6 +51,21 @@ pub enum FenceError {
          elsewhere. Turn it off first; to empty it while it runs, drain it"
     )]
     Connected(Name),
+    /// Nothing can cut its power.
+    #[error(
+        "node {0} has no devices that cut its power; describe them with `symphony node power set {0}`, or make sure that it \
+         has no power and say so with `--confirm`"
+    )]
+    NoDevices(Name),
+    /// No node can ask its devices.
+    #[error(
+        "no node can ask what cuts the power of {0}: {1} must be in [fence_programs] of the agent of another node, and that \
+         agent must have a session"
+    )]
+    NobodyAsks(Name, String),
+    /// The node that was to ask them did not.
+    #[error("node {0} was to ask them, and did not: {1}")]
+    NotAsked(Name, String),
     /// The store.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -56,41 +79,21 @@ impl Control {
     /// There is no such node, it is connected, or the store can't be written.
     pub async fn fence(&self, name: &Name) -> Result<Stored<Node>, FenceError> {
         for _ in 0..TRIES {
-            let mut stored = self.node(name).await?;
-            let node = &mut stored.value;
+            let stored = self.node(name).await?;
             // A session that begins after this changes the record, and then this is not written.
             if self.agents().has_session(name) {
                 return Err(FenceError::Connected(name.clone()));
             }
-            if node.phase() == NodePhase::Fenced {
+            if stored.value.phase() == NodePhase::Fenced {
                 return Ok(stored);
             }
-            node.status.admission = node.status.admission.next();
-            node.status.fence = Fence::Fenced;
-            node.status.ready = Condition {
-                kind: "ready".to_owned(),
-                truth: Truth::False,
-                reason: "fenced".to_owned(),
-                message: "somebody said that it is off".to_owned(),
-                since: clock::now(),
-            };
-            let message = format!("node {name} was fenced: what can run elsewhere is placed anew");
-            let told = event(Severity::Warning, "fenced", about_node(name), message);
-            let told = with(told, "admission", node.status.admission);
-            let key = keys::node(name);
-            let txn = Txn::new()
-                .when(Compare::mod_revision(key.clone(), stored.revision))
-                .put_record(key, node)
-                .map_err(WriteError::from)?
-                .tell(&told)
-                .map_err(WriteError::from)?;
+            let (node, txn) = fenced(&stored, "somebody said that it is off")?;
             symphony_crash::point("control.fence.before_commit");
             match self.writer().commit(txn).await {
                 Ok(revision) => {
                     symphony_crash::point("control.fence.after_commit");
                     self.seen(revision).await;
-                    stored.revision = revision;
-                    return Ok(stored);
+                    return Ok(Stored { value: node, revision });
                 }
                 Err(WriteError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -109,6 +112,31 @@ impl Control {
             revision: kv.mod_revision,
         })
     }
+}
+
+/// Says in a node's record that it is off, if the record is still as it was read; with the record as it is then.
+pub(crate) fn fenced(stored: &Stored<Node>, why: &str) -> Result<(Node, Txn), WriteError> {
+    let mut node = stored.value.clone();
+    let name = node.meta.name.clone();
+    node.status.admission = node.status.admission.next();
+    node.status.fence = Fence::Fenced;
+    node.status.fencing = None;
+    node.status.ready = Condition {
+        kind: "ready".to_owned(),
+        truth: Truth::False,
+        reason: "fenced".to_owned(),
+        message: why.to_owned(),
+        since: clock::now(),
+    };
+    let message = format!("node {name} was fenced ({why}): what can run elsewhere is placed anew");
+    let told = event(Severity::Warning, "fenced", about_node(&name), message);
+    let told = with(told, "admission", node.status.admission);
+    let key = keys::node(&name);
+    let txn = Txn::new()
+        .when(Compare::mod_revision(key.clone(), stored.revision))
+        .put_record(key, &node)?
+        .tell(&told)?;
+    Ok((node, txn))
 }
 
 /// What keeps a machine on its node: a volume of its own that is there. Nothing when it can run elsewhere.

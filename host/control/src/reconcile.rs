@@ -8,12 +8,13 @@
 //!
 //! A pass that fails leaves a condition and is made again, for ever, with growing pauses. [`drive`] is
 //! what is the same for every kind; [`volumes`], [`images`], [`machines`], [`segments`] (networks, node by node) and
-//! [`exports`] (volumes for other nodes) what is not; [`due`] says what a pass is made over, [`looks`] when to look at what is as it should be; [`outcome`] is how a pass
+//! [`exports`] (volumes for other nodes), [`fences`] (nodes whose power is to be cut) what is not; [`due`] says what a pass is made over, [`looks`] when to look at what is as it should be; [`outcome`] is how a pass
 //! can end; [`watching`] follows long calls.
 
 mod drive;
 mod due;
 mod exports;
+mod fences;
 mod images;
 mod looks;
 mod machines;
@@ -176,6 +177,7 @@ impl Reconciler {
                     Work::Machine(machine) => machines::pass(&context, machine).await,
                     Work::Segment(key, session) => segments::pass(&context, key, session).await.map(|()| None),
                     Work::Export(volume) => exports::pass(&context, volume).await.map(|()| None),
+                    Work::Fence(node) => fences::pass(&context, &node).await.map(|()| None),
                     Work::Network(network) => segments::forget(&context, network).await.map(|()| None),
                 };
                 (subject, spec, result)

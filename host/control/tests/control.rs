@@ -9,6 +9,7 @@ mod control {
     mod harness;
     mod machines;
     mod networks;
+    mod power;
     mod sessions;
     mod swapping;
 }

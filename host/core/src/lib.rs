@@ -5,7 +5,7 @@
 //!
 //! - [`name`], [`id`], [`quantity`], [`digest`], [`counter`], [`labels`]: values that cannot be wrong once they exist.
 //! - [`meta`], [`condition`]: what every resource has. [`volume`], [`image`], [`machine`],
-//!   [`network`], [`node`], [`plugin`], [`event`], [`export`]: the resources.
+//!   [`network`], [`node`], [`power`], [`plugin`], [`event`], [`export`]: the resources.
 //! - [`project`]: tenants and their quotas. [`token`]: who is let in, and as what.
 //! - [`place`]: requests, candidates, decisions, claims, and the checks on what a scheduler answers.
 //! - [`plan`]: intents, facts and steps, and the checks on what a driver answers.
@@ -32,6 +32,7 @@ pub mod node;
 pub mod place;
 pub mod plan;
 pub mod plugin;
+pub mod power;
 pub mod project;
 pub mod quantity;
 pub mod record;

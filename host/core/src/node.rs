@@ -9,9 +9,12 @@ use crate::id::{NodeId, ServiceId};
 use crate::meta::Meta;
 use crate::name::Name;
 use crate::plan::machine::Hypervisor;
+use crate::power::{Fencing, NodePower};
 
 /// Most pools on one node.
 pub const POOLS_MAX: usize = 32;
+/// Most programs that the agent of one node may run to cut the power of others.
+pub const FENCE_PROGRAMS_MAX: usize = 32;
 
 /// A server with an agent on it. Nodes belong to no tenant; their project is always `default`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,9 @@ pub struct NodeSpec {
     /// Whether new work is kept away from it.
     #[serde(default)]
     pub cordoned: bool,
+    /// How its power is cut; nothing when only a person can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<NodePower>,
 }
 
 /// What the agent of a node said when it registered.
@@ -57,6 +63,12 @@ pub struct NodeStatus {
     /// Where other nodes reach it with the packets of networks; nothing when nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underlay: Option<crate::network::Underlay>,
+    /// Programs that its agent may run to cut the power of other nodes; by name, at most [`FENCE_PROGRAMS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fence_programs: Vec<String>,
+    /// Its power is being cut: it is fenced once that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fencing: Option<Fencing>,
 }
 
 /// Whether a node is in the cluster, as far as its machines go.

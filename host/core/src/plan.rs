@@ -9,6 +9,7 @@
 //! make one.
 
 pub mod export;
+pub mod fence;
 pub mod image;
 mod kind;
 pub mod machine;

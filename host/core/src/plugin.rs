@@ -43,7 +43,7 @@ pub struct Plugin {
 }
 
 /// A place that a plugin can serve in: written `scheduler/volume`, `driver/volume`, `driver/image`,
-/// `driver/machine`, `driver/network`, `driver/export`.
+/// `driver/machine`, `driver/network`, `driver/export`, `driver/fence`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Slot {
@@ -59,17 +59,20 @@ pub enum Slot {
     NetworkDriver,
     /// Decides how volumes are served to other nodes.
     ExportDriver,
+    /// Decides how a node's power is cut.
+    FenceDriver,
 }
 
 impl Slot {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::VolumeScheduler,
         Self::VolumeDriver,
         Self::ImageDriver,
         Self::MachineDriver,
         Self::NetworkDriver,
         Self::ExportDriver,
+        Self::FenceDriver,
     ];
 
     /// Its text.
@@ -82,6 +85,7 @@ impl Slot {
             Self::MachineDriver => "driver/machine",
             Self::NetworkDriver => "driver/network",
             Self::ExportDriver => "driver/export",
+            Self::FenceDriver => "driver/fence",
         }
     }
 }
@@ -89,7 +93,7 @@ impl Slot {
 /// A text that names no slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no slot; there are scheduler/volume, driver/volume, driver/image, driver/machine, driver/network and driver/export"
+    "{0:?} is no slot; there are scheduler/volume, driver/volume, driver/image, driver/machine, driver/network, driver/export and driver/fence"
 )]
 pub struct SlotError(String);
 

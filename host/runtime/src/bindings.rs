@@ -58,6 +58,18 @@ pub mod network {
     });
 }
 
+/// A driver for fencing.
+pub mod fencing {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "fencing",
+        with: {
+            "symphony:plugin/log": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving": crate::bindings::volume::symphony::plugin::driving,
+        },
+    });
+}
+
 /// A driver for exports.
 pub mod exporting {
     wasmtime::component::bindgen!({

@@ -4,6 +4,7 @@
 //! of its interface, in a file of its own.
 
 mod export;
+mod fence;
 mod glue;
 mod image;
 mod machine;

@@ -183,6 +183,7 @@ fn slot(exports: &[String]) -> Result<(Slot, String), Rejected> {
             "machine-driver" => Slot::MachineDriver,
             "network-driver" => Slot::NetworkDriver,
             "export-driver" => Slot::ExportDriver,
+            "fence-driver" => Slot::FenceDriver,
             _ => continue,
         };
         found.push((slot, interface, version));

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use crate::bindings::{exporting, image, machine, network, scheduler, volume};
+use crate::bindings::{exporting, fencing, image, machine, network, scheduler, volume};
 use crate::compile::cache::Cache;
 use crate::compile::{self, CompileError, Compiler};
 use crate::engine::{Purpose, compatibility, engine};
@@ -169,6 +169,7 @@ impl Compiled {
             Slot::MachineDriver => machine::Machine::add_to_linker::<_, Itself>(&mut linker, |guest| guest),
             Slot::NetworkDriver => network::Network::add_to_linker::<_, Itself>(&mut linker, |guest| guest),
             Slot::ExportDriver => exporting::Exporting::add_to_linker::<_, Itself>(&mut linker, |guest| guest),
+            Slot::FenceDriver => fencing::Fencing::add_to_linker::<_, Itself>(&mut linker, |guest| guest),
         };
         let pre = linked
             .and_then(|()| linker.instantiate_pre(component))

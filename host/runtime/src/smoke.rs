@@ -7,6 +7,7 @@
 use symphony_core::counter::Revision;
 use symphony_core::place::{Answer, Candidate, Candidates, Request, Room};
 use symphony_core::plan::export::Exports;
+use symphony_core::plan::fence::Fences;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
@@ -52,6 +53,7 @@ pub async fn smoke(compiled: &Compiled, config: &str) -> Result<Descriptor, Plug
         Slot::MachineDriver => driver::<Machines>(compiled, config).await,
         Slot::NetworkDriver => driver::<Networks>(compiled, config).await,
         Slot::ExportDriver => driver::<Exports>(compiled, config).await,
+        Slot::FenceDriver => driver::<Fences>(compiled, config).await,
     }
 }
 

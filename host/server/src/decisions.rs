@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use symphony_api::Problem;
-use symphony_control::fence::Drained;
+use symphony_control::fence::{Drained, PowerSeen};
 use symphony_control::{Explanation, MachinePreview, Preview};
 use symphony_core::digest::Digest;
 use symphony_core::machine::Machine;
@@ -76,6 +76,12 @@ pub trait Decisions: Send + Sync + 'static {
 
     /// Takes somebody's word that a node is off.
     async fn fence(&self, node: &Name) -> Result<(), Problem>;
+
+    /// Asks for a node's power to be cut, for this reason.
+    async fn cut_power(&self, node: &Name, why: &str) -> Result<(), Problem>;
+
+    /// Asks the devices of a node.
+    async fn power(&self, node: &Name) -> Result<PowerSeen, Problem>;
 
     /// Cordons a node and lets go what can go; what runs is asked to stop when `stop` says so.
     async fn drain(&self, node: &Name, stop: bool) -> Result<Drained, Problem>;

@@ -132,6 +132,7 @@ const TABLE: &[(Method, &str, Right)] = &[
     (Method::GET, "/v1/nodes/{node}", Right::ReadAll),
     (Method::PATCH, "/v1/nodes/{node}", Right::Operate),
     (Method::POST, "/v1/nodes/{node}/fence", Right::Operate),
+    (Method::POST, "/v1/nodes/{node}/power", Right::Operate),
     (Method::POST, "/v1/nodes/{node}/drain", Right::Operate),
     (Method::GET, "/v1/services", Right::ReadAll),
     (Method::DELETE, "/v1/services/{id}", Right::Admin),

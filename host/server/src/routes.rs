@@ -72,6 +72,7 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::patch))
         .routes(routes!(nodes::fence))
+        .routes(routes!(nodes::power))
         .routes(routes!(nodes::drain))
         .routes(routes!(plugins::list, plugins::push))
         .routes(routes!(plugins::show))

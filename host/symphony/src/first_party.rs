@@ -1,7 +1,7 @@
 //! The components that come with symphony, embedded at build time.
 
 /// The bytes of each; what they are is written in them. Of several for one slot the first is active at first.
-pub(crate) const COMPONENTS: [&[u8]; 8] = [
+pub(crate) const COMPONENTS: [&[u8]; 9] = [
     include_bytes!(concat!(env!("SYMPHONY_PLUGINS"), "/spread.wasm")),
     include_bytes!(concat!(env!("SYMPHONY_PLUGINS"), "/binpack.wasm")),
     include_bytes!(concat!(env!("SYMPHONY_PLUGINS"), "/file.wasm")),
@@ -10,4 +10,5 @@ pub(crate) const COMPONENTS: [&[u8]; 8] = [
     include_bytes!(concat!(env!("SYMPHONY_PLUGINS"), "/test.wasm")),
     include_bytes!(concat!(env!("SYMPHONY_PLUGINS"), "/bridge.wasm")),
     include_bytes!(concat!(env!("SYMPHONY_PLUGINS"), "/nbd.wasm")),
+    include_bytes!(concat!(env!("SYMPHONY_PLUGINS"), "/power.wasm")),
 ];

@@ -248,9 +248,10 @@ fn manifest(package: &Package, name: Option<&str>) -> Result<PluginManifest, Err
         Some("machine") if role == Role::Driver => Kind::Machine,
         Some("network") if role == Role::Driver => Kind::Network,
         Some("export") if role == Role::Driver => Kind::Export,
+        Some("fence") if role == Role::Driver => Kind::Fence,
         other => {
             return Err(wrong(format!(
-                "has kind {other:?}; it is \"volume\", or for a driver also \"image\", \"machine\", \"network\" or \"export\""
+                "has kind {other:?}; it is \"volume\", or for a driver also \"image\", \"machine\", \"network\", \"export\" or \"fence\""
             )));
         }
     };

@@ -32,6 +32,8 @@ pub enum Kind {
     Network,
     /// Exports.
     Export,
+    /// Fencing.
+    Fence,
 }
 
 /// The section's content, as JSON.

@@ -79,6 +79,21 @@ pub mod network {
     });
 }
 
+/// The world of a fence driver.
+pub mod fencing {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "fencing",
+        pub_export_macro: true,
+        runtime_path: "::symphony_sdk::rt",
+        additional_derives: [PartialEq],
+        with: {
+            "symphony:plugin/log@0.1.0": crate::bindings::scheduler::symphony::plugin::log,
+            "symphony:plugin/driving@0.1.0": crate::bindings::volume::symphony::plugin::driving,
+        },
+    });
+}
+
 /// The world of an export driver.
 pub mod exporting {
     wit_bindgen::generate!({

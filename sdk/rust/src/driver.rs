@@ -67,6 +67,7 @@ macro_rules! driver {
 }
 
 pub mod export;
+pub mod fence;
 pub mod image;
 pub mod machine;
 pub mod network;

@@ -161,6 +161,19 @@ macro_rules! export_export_driver {
     };
 }
 
+/// Makes this crate a fence driver: a [`crate::FenceDriver`] that has a `Default`.
+#[macro_export]
+macro_rules! export_fence_driver {
+    ($driver:ty) => {
+        $crate::__home!(
+            $driver,
+            $crate::FenceDriver,
+            $crate::driver::fence::Exported,
+            fencing
+        );
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __home {

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! - [`Policy`]: a filter and a score; the SDK does everything else. [`RawScheduler`]: the interface itself.
-//! - [`VolumeDriver`], [`ImageDriver`], [`MachineDriver`], [`NetworkDriver`], [`ExportDriver`]: plan the steps from what was seen to what is wanted.
+//! - [`VolumeDriver`], [`ImageDriver`], [`MachineDriver`], [`NetworkDriver`], [`ExportDriver`], [`FenceDriver`]: plan the steps from what was seen to what is wanted.
 //! - [`testing`]: clusters, requests and the checks that a policy keeps its contract.
 //!
 //! The crate knows nothing of the manager or its agents: only the contracts in `wit/`.
@@ -50,6 +50,7 @@ pub mod scheduler;
 pub mod testing;
 
 pub use driver::export::ExportDriver;
+pub use driver::fence::FenceDriver;
 pub use driver::image::ImageDriver;
 pub use driver::machine::MachineDriver;
 pub use driver::network::NetworkDriver;

@@ -55,6 +55,7 @@ async fn cordon(client: &Client, cordoned: bool) -> Result<(), Box<dyn Error>> {
     let patch = PatchNode {
         spec: Some(PatchNodeSpec {
             cordoned: Some(cordoned),
+            ..PatchNodeSpec::default()
         }),
         ..PatchNode::default()
     };

@@ -142,6 +142,7 @@ async fn connect(number: usize, token: &str, address: &str) -> Result<tokio::tas
         labels: Labels::default(),
         data_url: format!("https://127.0.0.1:{}", 20_000 + number),
         underlay: None,
+        fence_programs: Vec::new(),
         epoch_seen: Epoch(0),
         revision_seen: 0,
         admission: None,

@@ -170,6 +170,7 @@ fn hello(world: &World, at: usize) -> Hello {
         labels: half(at % 2),
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", at + 1)),
+        fence_programs: Vec::new(),
         epoch_seen: servers[at].epoch,
         revision_seen: 0,
         admission: Some(servers[at].admission),
@@ -350,7 +351,9 @@ async fn work(world: &World, at: usize, call: &Call) -> Result<Outcome, Failure>
         Work::Export { task, .. } => {
             Outcome::Export(run(world, place, task, Hardware::export, Hardware::export_fact).await?)
         }
-        Work::Network { .. } | Work::Image { .. } => return Err(Failure::new(FailureKind::Missing, "not simulated")),
+        Work::Network { .. } | Work::Image { .. } | Work::Fence { .. } => {
+            return Err(Failure::new(FailureKind::Missing, "not simulated"));
+        }
     };
     drop(slot);
     Ok(outcome)

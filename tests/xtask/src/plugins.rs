@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use symphony_plugin_build::{BuildOptions, BuiltComponent, build_components};
 
 /// The first-party plugins: package and component.
-const PLUGINS: [(&str, &str); 8] = [
+const PLUGINS: [(&str, &str); 9] = [
     ("scheduler-spread", "spread"),
     ("scheduler-binpack", "binpack"),
     ("volume-file", "file"),
@@ -20,6 +20,7 @@ const PLUGINS: [(&str, &str); 8] = [
     ("machine-test", "test"),
     ("network-bridge", "bridge"),
     ("export-nbd", "nbd"),
+    ("fence-power", "power"),
 ];
 
 /// What `plugins` takes.

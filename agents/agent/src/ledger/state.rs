@@ -7,6 +7,7 @@ use std::str::FromStr;
 use symphony_core::counter::{Admission, Epoch, Generation, Tenure};
 use symphony_core::plan::Kind as _;
 use symphony_core::plan::export::Exports;
+use symphony_core::plan::fence::Fences;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
@@ -19,12 +20,13 @@ use super::frame::Entry;
 pub(super) const OBJECTS_MAX: usize = 1 << 17;
 
 /// The kinds of object.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     Volumes::NAME,
     Images::NAME,
     Machines::NAME,
     Networks::NAME,
     Exports::NAME,
+    Fences::NAME,
 ];
 
 /// What a call is about: a kind and an id, as `volume/ID`.

@@ -13,7 +13,7 @@ use super::request::ListQuery;
 use super::{Client, ClientError, Upload};
 use crate::v1::{
     Activate, Authority, CreateVolume, DrainNode, Event, Explanation, FenceNode, Image, List, Membership, Node,
-    NodeDrained, PatchNode, PatchVolume, Plugin, Preview, Service, Slot, StoreHealth, Volume,
+    NodeDrained, NodePowerSeen, PatchNode, PatchVolume, Plugin, Preview, Service, Slot, StoreHealth, Volume,
 };
 
 /// The result of a verb.
@@ -238,13 +238,23 @@ impl Client {
         self.json(if_match(request, revision)).await
     }
 
-    /// Says that a node is off: its machines may be started elsewhere. With `confirm` only.
+    /// Fences a node: its machines may be started elsewhere. With `confirm` at once; without, once its devices were seen to
+    /// have cut its power.
     ///
     /// # Errors
-    /// The node is connected, it was not confirmed, or nothing was answered.
+    /// The node is connected, it has no devices and it was not confirmed, or nothing was answered.
     pub async fn fence_node(&self, name: &str, fence: &FenceNode) -> Answer<Node> {
         let url = self.url(&["v1", "nodes", name, "fence"])?;
         self.json(self.request(Method::POST, url).json(fence)).await
+    }
+
+    /// Asks what cuts a node's power whether it is on; changes nothing.
+    ///
+    /// # Errors
+    /// It has no devices, nobody can ask them, or nothing was answered.
+    pub async fn node_power(&self, name: &str) -> Answer<NodePowerSeen> {
+        let url = self.url(&["v1", "nodes", name, "power"])?;
+        self.json(self.request(Method::POST, url)).await
     }
 
     /// Cordons a node and lets go what can go. May be repeated.
@@ -368,7 +378,7 @@ impl Client {
         self.get(&["v1", "slots"]).await
     }
 
-    /// A slot: `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`, `driver/export`.
+    /// A slot: `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`, `driver/export`, `driver/fence`.
     ///
     /// # Errors
     /// When there is none, or nothing was answered.

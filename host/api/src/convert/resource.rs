@@ -106,6 +106,7 @@ pub fn node(node: &core::node::Node, ledger: Option<&Ledger>, revision: u64) -> 
         meta: meta(&node.meta, node.meta.id.uuid(), revision),
         spec: v1::NodeSpec {
             cordoned: node.spec.cordoned,
+            power: node.spec.power.as_ref().map(power),
         },
         status: v1::NodeStatus {
             phase: node.phase().as_str().to_owned(),
@@ -126,8 +127,47 @@ pub fn node(node: &core::node::Node, ledger: Option<&Ledger>, revision: u64) -> 
                 .as_ref()
                 .map(|have| super::machine::compute(have, ledger)),
             underlay: node.status.underlay.map(String::from),
+            fence_programs: node.status.fence_programs.clone(),
+            fencing: node.status.fencing.as_ref().map(|fencing| v1::NodeFencing {
+                since: fencing.since,
+                why: fencing.why.clone(),
+                held_by: fencing.held_by.clone(),
+            }),
         },
     }
+}
+
+fn power(power: &core::power::NodePower) -> v1::NodePower {
+    let device = |device: &core::power::Device| v1::PowerDevice {
+        level: device.level,
+        program: device.program.clone(),
+        options: device.options.clone(),
+    };
+    v1::NodePower {
+        devices: power.devices.iter().map(device).collect(),
+        after_s: power.after_s,
+    }
+}
+
+/// How a node's power is cut, as it was asked for; nothing when by no devices.
+///
+/// # Errors
+/// It can't be cut so.
+pub fn asked_power(power: v1::NodePower) -> Result<Option<core::power::NodePower>, core::power::PowerError> {
+    if power.devices.is_empty() && power.after_s.is_none() {
+        return Ok(None);
+    }
+    let device = |device: v1::PowerDevice| core::power::Device {
+        level: device.level,
+        program: device.program,
+        options: device.options,
+    };
+    let power = core::power::NodePower {
+        devices: power.devices.into_iter().map(device).collect(),
+        after_s: power.after_s,
+    };
+    power.check()?;
+    Ok(Some(power))
 }
 
 /// One role of a node.

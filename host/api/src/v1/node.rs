@@ -1,5 +1,7 @@
 //! Nodes and services.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use symphony_core::Timestamp;
 use utoipa::ToSchema;
@@ -26,6 +28,9 @@ pub struct Node {
 pub struct NodeSpec {
     /// Whether new work is kept away from it.
     pub cordoned: bool,
+    /// How its power is cut; absent when only a person can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<NodePower>,
 }
 
 /// What was seen of a node.
@@ -53,6 +58,86 @@ pub struct NodeStatus {
     /// Where other nodes reach it with the packets of networks; absent when nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underlay: Option<String>,
+    /// Programs that its agent may run to cut the power of other nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fence_programs: Vec<String>,
+    /// Its power is being cut: it is fenced once that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fencing: Option<NodeFencing>,
+}
+
+/// A fence that is under way. It ends by itself when the node's agent is heard of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeFencing {
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Who or what asked for it.
+    pub why: String,
+    /// What holds it up; absent while nothing does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub held_by: String,
+}
+
+/// How a node's power is cut, by programs of the fence agents' convention that other nodes' agents run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodePower {
+    /// What can cut it: at most 8.
+    pub devices: Vec<PowerDevice>,
+    /// After how many seconds in which nothing is heard of the node its power is cut without anybody asking for it; at least
+    /// 30. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_s: Option<u32>,
+}
+
+/// Something that can cut a node's power.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PowerDevice {
+    /// From 1 to 4. All devices of one level together cut the power, as those of a server's two supplies; a later level is for
+    /// when an earlier one fails.
+    #[serde(default = "first_level")]
+    pub level: u8,
+    /// A name in `[fence_programs]` of the agent that asks the device: `fence_ipmilan`.
+    pub program: String,
+    /// What the program is told, but for the action. `@NAME` stands for a secret: what is in `fence/NAME` of that agent's
+    /// folder.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+const fn first_level() -> u8 {
+    1
+}
+
+/// What the devices of a node say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodePowerSeen {
+    /// The node.
+    pub node: String,
+    /// The node that asked them.
+    pub asked_by: String,
+    /// Whether that is enough to fence the node: each device of one level says that it is off.
+    pub off: bool,
+    /// What each says.
+    pub devices: Vec<PowerDeviceSeen>,
+}
+
+/// What a device says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PowerDeviceSeen {
+    /// Its place in the list.
+    pub device: u32,
+    /// Its level.
+    pub level: u8,
+    /// The program that asked it.
+    pub program: String,
+    /// `on`, `off`, or `unknown`.
+    pub state: String,
+    /// Why nobody knows; empty when there is nothing to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub said: String,
 }
 
 /// What a node has for machines.
@@ -117,13 +202,16 @@ pub struct PatchNodeSpec {
     /// Whether new work is kept away from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordoned: Option<bool>,
+    /// How its power is cut. Without devices: nothing can cut it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<NodePower>,
 }
 
-/// Says that a node is off, so that its machines may be started elsewhere.
+/// Fences a node, so that its machines may be started elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FenceNode {
-    /// That whoever asks has made sure of it.
+    /// That whoever asks has made sure that it is off. Without it the node's devices are to cut its power.
     #[serde(default)]
     pub confirm: bool,
 }

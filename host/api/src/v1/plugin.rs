@@ -22,7 +22,7 @@ pub struct Plugin {
     pub description: String,
     /// `sha256:` and 64 hexadecimal digits, of the component's bytes: what it is named by.
     pub digest: String,
-    /// What it can serve as: `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`, `driver/export`.
+    /// What it can serve as: `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`, `driver/export`, `driver/fence`.
     pub slot: String,
     /// The slots in which it serves now.
     pub active_in: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Plugin {
 pub struct Slot {
     /// `slot`.
     pub kind: Kind,
-    /// `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`, `driver/export`.
+    /// `scheduler/volume`, `driver/volume`, `driver/image`, `driver/machine`, `driver/network`, `driver/export`, `driver/fence`.
     pub name: String,
     /// The component that serves; absent: what is built in does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

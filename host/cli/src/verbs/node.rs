@@ -1,13 +1,19 @@
 //! `symphony node`: the servers.
 
+mod fence;
+mod power;
+
 use clap::Subcommand;
 use symphony_api::Client;
-use symphony_api::v1::{DrainNode, DrainedMachine, FenceNode, PatchNode, PatchNodeSpec};
+use symphony_api::v1::{DrainNode, DrainedMachine, PatchNode, PatchNodeSpec};
 
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::refusal::failure;
 use crate::target::Target;
+
+pub(crate) use fence::FenceArgs;
+pub(crate) use power::PowerVerb;
 
 /// Servers with an agent on them
 #[derive(Debug, Subcommand)]
@@ -53,20 +59,20 @@ pub enum NodeVerb {
         #[arg(long)]
         stop: bool,
     },
-    /// Say that a node is off, so that its machines are started elsewhere
+    /// Make sure that a node is off, so that its machines are started elsewhere
     #[command(
-        long_about = "Say that a node is off. Machines of it that can run elsewhere are started there; if the node is not \
-                      off, they run twice and ruin their disks. When its agent is heard of again, it ends what it must not \
-                      run any more.",
-        after_help = "Example:\n  symphony node fence node-1 --confirm"
+        long_about = "Fence a node: machines of it that can run elsewhere are started there. Its devices (see `symphony node \
+                      power`) cut its power, and it is fenced once they say that it is off. With --confirm it is you who says \
+                      so; if the node is not off, its machines run twice and ruin their disks. When its agent is heard of \
+                      again, it ends what it must not run any more.",
+        after_help = "Examples:\n  symphony node fence node-1\n  symphony node fence node-1 --confirm"
     )]
-    Fence {
-        /// Name or id
-        #[arg(value_name = "NODE")]
-        node: Target,
-        /// Say that the node has no power: you made sure of it
-        #[arg(long)]
-        confirm: bool,
+    Fence(FenceArgs),
+    /// What can cut a node's power: show, set, clear
+    Power {
+        /// What to do with them
+        #[command(subcommand)]
+        verb: PowerVerb,
     },
 }
 
@@ -90,15 +96,8 @@ pub(crate) async fn run(client: &Client, output: Output, verb: NodeVerb) -> Resu
         NodeVerb::Cordon { nodes } => cordon(client, output, &nodes, true).await,
         NodeVerb::Uncordon { nodes } => cordon(client, output, &nodes, false).await,
         NodeVerb::Drain { node, stop } => drain(client, output, &node, stop).await,
-        NodeVerb::Fence { node, confirm } => {
-            let fenced = client.fence_node(node.as_str(), &FenceNode { confirm }).await;
-            let fenced = fenced.map_err(|error| failure(&format!("fence node {node}"), error))?;
-            let name = fenced.meta.name.clone();
-            output.changed(
-                &fenced,
-                &format!("node {name} is fenced; what can run elsewhere is placed anew"),
-            )
-        }
+        NodeVerb::Fence(args) => fence::run(client, output, args).await,
+        NodeVerb::Power { verb } => power::run(client, output, verb).await,
     }
 }
 
@@ -129,6 +128,7 @@ async fn cordon(client: &Client, output: Output, nodes: &[Target], cordoned: boo
         labels: None,
         spec: Some(PatchNodeSpec {
             cordoned: Some(cordoned),
+            ..PatchNodeSpec::default()
         }),
     };
     let (verb, now) = if cordoned {

@@ -12,9 +12,10 @@ use symphony_core::keys;
 use symphony_core::meta::Meta;
 use symphony_core::name::Name;
 use symphony_core::network::Underlay;
-use symphony_core::node::{Fence, Node, NodeSpec, NodeStatus, Role, Service};
+use symphony_core::node::{FENCE_PROGRAMS_MAX, Fence, Node, NodeSpec, NodeStatus, Role, Service};
 use symphony_core::plan::Kind as _;
 use symphony_core::plan::machine::Machines;
+use symphony_core::power::is_program;
 use symphony_protocol::{Hello, KEEP_MAX, Readmit, Readmitted, SILENCE_MS_MAX};
 use symphony_store::{Compare, Txn};
 use tokio::time::Instant;
@@ -268,12 +269,24 @@ fn registered(old: Option<&Node>, hello: &Hello, admission: Admission, fence: Fe
         // A machine's ports are made by its own node.
         compute: hello.compute.clone().filter(|_| hello.roles.contains(&Role::Network)),
         underlay: underlay(hello),
+        fence_programs: fence_programs(hello),
+        // It is heard of: nobody needs to cut its power.
+        fencing: None,
     };
     Node {
         meta,
         spec: old.map_or_else(NodeSpec::default, |old| old.spec.clone()),
         status,
     }
+}
+
+/// What it may run to cut the power of others, as far as that can be named.
+fn fence_programs(hello: &Hello) -> Vec<String> {
+    let named = hello.fence_programs.iter().filter(|name| is_program(name));
+    let mut programs: Vec<String> = named.take(FENCE_PROGRAMS_MAX).cloned().collect();
+    programs.sort();
+    programs.dedup();
+    programs
 }
 
 /// Where the others reach the node. An agent that says nonsense is an agent that says nothing.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use symphony_core::digest::Digest;
 use symphony_core::plan::export::Exports;
+use symphony_core::plan::fence::Fences;
 use symphony_core::plan::image::Images;
 use symphony_core::plan::machine::Machines;
 use symphony_core::plan::network::Networks;
@@ -238,6 +239,7 @@ impl Slots {
             Slot::MachineDriver => Loaded::Driver(library.driver::<Machines>(digest, config).await?),
             Slot::NetworkDriver => Loaded::Driver(library.driver::<Networks>(digest, config).await?),
             Slot::ExportDriver => Loaded::Driver(library.driver::<Exports>(digest, config).await?),
+            Slot::FenceDriver => Loaded::Driver(library.driver::<Fences>(digest, config).await?),
         })
     }
 

@@ -9,7 +9,9 @@ use symphony_core::digest::Digest;
 use symphony_core::id::VolumeId;
 use symphony_core::image::Image;
 use symphony_core::machine::Machine;
+use symphony_core::name::Name;
 use symphony_core::network::Network;
+use symphony_core::node::NodePhase;
 use symphony_core::volume::Volume;
 use tokio::time::Instant;
 
@@ -28,6 +30,7 @@ pub(super) enum Subject {
     Segment(SegmentKey),
     Network(ResourceKey),
     Export(VolumeId),
+    Fence(Name),
 }
 
 /// What is never worked on twice at once: a resource, or an image's bytes, whichever images name them.
@@ -39,6 +42,7 @@ pub(super) enum Lane {
     Segment(SegmentKey),
     Network(ResourceKey),
     Export(VolumeId),
+    Fence(Name),
 }
 
 impl Subject {
@@ -50,6 +54,7 @@ impl Subject {
             Self::Segment(key) => Lane::Segment(key.clone()),
             Self::Network(key) => Lane::Network(key.clone()),
             Self::Export(volume) => Lane::Export(*volume),
+            Self::Fence(node) => Lane::Fence(node.clone()),
         }
     }
 }
@@ -65,6 +70,7 @@ pub(super) enum Work {
     Segment(SegmentKey, u64),
     Network(Arc<Stored<Network>>),
     Export(VolumeId),
+    Fence(Name),
 }
 
 type Item = (Subject, Spec, Work);
@@ -80,7 +86,8 @@ impl Reconciler {
         let room_for_machines = MACHINES_MAX.saturating_sub(machines_running);
         // What others wait for first.
         let others = self
-            .images(&state)
+            .fences(&state)
+            .chain(self.images(&state))
             .chain(self.segments(&state))
             .chain(self.networks(&state))
             .chain(self.volumes(&state))
@@ -173,6 +180,18 @@ impl Reconciler {
             (session, phase).hash(&mut hasher);
             let spec = (generation, !state.exporting.contains(id), hasher.finish());
             Some((Subject::Export(*id), spec, Work::Export(*id)))
+        })
+    }
+
+    /// Nodes whose power is to be cut.
+    fn fences<'a>(&'a self, state: &'a State) -> impl Iterator<Item = Item> + 'a {
+        let wanted = state
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.value.status.fencing.is_some());
+        wanted.map(|(name, node)| {
+            let spec = (node.value.meta.generation, node.value.phase() == NodePhase::Unknown, 0);
+            (Subject::Fence(name.clone()), spec, Work::Fence(name.clone()))
         })
     }
 

@@ -20,7 +20,7 @@ use super::machines::{asked, key};
 const GIB: u64 = 1 << 30;
 
 /// A node whose agent knows of admissions.
-fn new_node() -> Arc<Mutex<Node>> {
+pub(super) fn new_node() -> Arc<Mutex<Node>> {
     let node = Node {
         admission: Some(Admission(0)),
         ..Node::default()
@@ -29,7 +29,7 @@ fn new_node() -> Arc<Mutex<Node>> {
 }
 
 /// A machine without volumes: it can be anywhere, and is off, as it has nothing to boot from.
-fn movable(of: &str) -> Machine {
+pub(super) fn movable(of: &str) -> Machine {
     let mut machine = asked(of, None).machine;
     machine.spec.volumes.clear();
     machine.spec.power = Power::Off;
@@ -37,11 +37,11 @@ fn movable(of: &str) -> Machine {
 }
 
 impl Loops {
-    async fn node(&self, of: &str) -> Record {
+    pub(super) async fn node(&self, of: &str) -> Record {
         self.read(keys::node(&name(of))).await.unwrap()
     }
 
-    async fn node_until(&self, of: &str, phase: NodePhase) -> Record {
+    pub(super) async fn node_until(&self, of: &str, phase: NodePhase) -> Record {
         for _ in 0..3_000 {
             let node = self.node(of).await;
             if node.phase() == phase {
@@ -52,7 +52,7 @@ impl Loops {
         panic!("{of} never came to be {phase:?}: {:?}", self.node(of).await);
     }
 
-    async fn joins(&self, of: &str, node: &Arc<Mutex<Node>>) -> SimulatedAgent {
+    pub(super) async fn joins(&self, of: &str, node: &Arc<Mutex<Node>>) -> SimulatedAgent {
         let agent = SimulatedAgent::connect_to(&self.control, of, 10 * GIB, Arc::clone(node)).await;
         self.node_until(of, NodePhase::Ready).await;
         agent
@@ -72,7 +72,7 @@ impl Loops {
     }
 
     /// Defined there, and off.
-    async fn is_on(&self, of: &str, node: &str) -> Machine {
+    pub(super) async fn is_on(&self, of: &str, node: &str) -> Machine {
         let is_there = |machine: &Machine| {
             let place = machine.placement.as_ref().map(|place| place.node.as_str());
             place == Some(node) && machine.status.phase == MachinePhase::Stopped && machine.is_settled()
@@ -80,7 +80,7 @@ impl Loops {
         self.machine_until(of, &format!("on {node}"), is_there).await
     }
 
-    async fn change_node(&self, of: &str, change: impl Fn(&mut Record)) {
+    pub(super) async fn change_node(&self, of: &str, change: impl Fn(&mut Record)) {
         self.change(keys::node(&name(of)), change).await;
     }
 }

@@ -23,7 +23,7 @@ use symphony_runtime::{Compiler, Limits, Options, Runtime};
 use symphony_store::{Compare, Embedded, Store, StoreExt as _, Txn};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use node::Node;
+pub(crate) use node::{Node, Supply};
 
 /// A manager's loops.
 pub(crate) struct Loops {
@@ -74,7 +74,9 @@ impl Loops {
             store: Arc::clone(&store),
             runtime: Runtime::open(options).unwrap(),
             plugins_dir: dir.path().join("plugins"),
-            first_party: ["spread", "file", "libvirt", "bridge", "nbd"].map(component).to_vec(),
+            first_party: ["spread", "file", "libvirt", "bridge", "nbd", "power"]
+                .map(component)
+                .to_vec(),
             stop: CancellationToken::new(),
         };
         let control = Control::alone(config).await.unwrap();
@@ -210,6 +212,7 @@ pub(crate) fn hello(node: &str, capacity_bytes: u64) -> Hello {
         labels: Labels::default(),
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", node.as_bytes()[0])),
+        fence_programs: Vec::new(),
         epoch_seen: Epoch(0),
         revision_seen: 0,
         admission: None,

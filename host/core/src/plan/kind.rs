@@ -13,7 +13,7 @@ use super::{Goal, PROBES_MAX, PlanFault, STEPS_MAX};
 
 /// A kind of resource that drivers work on.
 pub trait Kind: Sized + Debug + Clone + PartialEq + Eq + Send + Sync + 'static {
-    /// `volume`, `image`, `machine`, `network`: also what the object of an agent's call starts with.
+    /// `volume`, `image`, `machine`, `network`, `export`, `fence`: also what the object of an agent's call starts with.
     const NAME: &'static str;
     /// The slot of its driver.
     const SLOT: Slot;

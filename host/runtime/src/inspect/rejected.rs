@@ -77,7 +77,7 @@ pub enum Rejected {
     },
     /// Exports none of the interfaces that a plugin serves by.
     #[error(
-        "it exports none of policy, volume-driver, image-driver, machine-driver, network-driver and export-driver, so it can serve as nothing; it exports: {exports}"
+        "it exports none of policy, volume-driver, image-driver, machine-driver, network-driver, export-driver and fence-driver, so it can serve as nothing; it exports: {exports}"
     )]
     NoRole {
         /// What it exports instead.

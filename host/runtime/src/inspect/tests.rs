@@ -21,6 +21,7 @@ fn each_world_has_its_slot() {
         ("machine", Slot::MachineDriver, false),
         ("network", Slot::NetworkDriver, false),
         ("exporting", Slot::ExportDriver, false),
+        ("fencing", Slot::FenceDriver, false),
     ] {
         let bytes = fixture::component(world, fixture::SECTION);
         let manifest = inspect(&bytes).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use symphony_api::{Code, Problem};
 use symphony_control::agents::Session;
-use symphony_control::fence::{Drained, FenceError};
+use symphony_control::fence::{Drained, FenceError, PowerSeen};
 use symphony_control::plugins::{ActivateError, UploadError};
 use symphony_control::{Control, ControlError, Explanation, MachinePreview, Preview};
 use symphony_core::digest::Digest;
@@ -84,6 +84,15 @@ impl Decisions for Control {
         fenced.map(|_| ()).map_err(|error| fence_problem(&error))
     }
 
+    async fn cut_power(&self, node: &Name, why: &str) -> Result<(), Problem> {
+        let asked = self.cut_power(node, why).await;
+        asked.map(|_| ()).map_err(|error| fence_problem(&error))
+    }
+
+    async fn power(&self, node: &Name) -> Result<PowerSeen, Problem> {
+        self.power(node).await.map_err(|error| fence_problem(&error))
+    }
+
     async fn drain(&self, node: &Name, stop: bool) -> Result<Drained, Problem> {
         self.drain(node, stop).await.map_err(|error| fence_problem(&error))
     }
@@ -131,7 +140,10 @@ fn control_problem(error: &ControlError) -> Problem {
 fn fence_problem(error: &FenceError) -> Problem {
     match error {
         FenceError::Missing(_) => Problem::new(Code::NotFound, chain(error)),
-        FenceError::Connected(_) => Problem::new(Code::Conflict, chain(error)),
+        FenceError::Connected(_) | FenceError::NobodyAsks(..) | FenceError::NotAsked(..) => {
+            Problem::new(Code::Conflict, chain(error))
+        }
+        FenceError::NoDevices(_) => Problem::new(Code::Unprocessable, chain(error)),
         FenceError::Write(error) => write_problem(error),
     }
 }

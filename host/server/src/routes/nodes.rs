@@ -6,12 +6,15 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use symphony_api::v1::{DrainNode, DrainedMachine, FenceNode, List, Node, NodeDrained, PatchNode};
+use symphony_api::v1::{
+    DrainNode, DrainedMachine, FenceNode, List, Node, NodeDrained, NodePowerSeen, PatchNode, PowerDeviceSeen,
+};
 use symphony_api::{Code, Problem, convert};
 use symphony_core::labels::Labels;
 use symphony_core::name::Name;
 use symphony_core::node::Node as Record;
 use symphony_core::place::Ledger;
+use symphony_core::plan::fence::PowerFact;
 use symphony_core::{keys, record};
 use symphony_store::{Compare, Range, Store, Txn, read_all};
 
@@ -47,7 +50,7 @@ pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> An
     answer(&app, &node).await
 }
 
-/// Changes a node: its labels, or whether new work is kept away from it.
+/// Changes a node: its labels, whether new work is kept away from it, or what cuts its power.
 #[utoipa::path(patch, path = "/v1/nodes/{node}", tag = "nodes",
     params(
         ("node" = String, Path, description = "Name or id"),
@@ -69,8 +72,11 @@ pub(super) async fn patch(
     let labels = body
         .labels
         .and_then(|labels| check.take("/labels", Labels::try_from(labels)));
+    let spec = body.spec.unwrap_or_default();
+    let power = spec.power.map(convert::asked_power);
+    let power = power.and_then(|power| check.take("/spec/power", power));
     check.end()?;
-    let cordoned = body.spec.and_then(|spec| spec.cordoned);
+    let cordoned = spec.cordoned;
     for _ in 0..TRIES {
         let stored = find(&*app.store, &name).await?;
         precondition.check(stored.revision)?;
@@ -92,6 +98,15 @@ pub(super) async fn patch(
                 false => ("uncordoned", "it takes new work again"),
             };
             told.push(event(reason, about("node", &node.meta), message));
+        }
+        if let Some(power) = power.as_ref().filter(|power| **power != node.spec.power) {
+            node.spec.power.clone_from(power);
+            node.meta.generation = node.meta.generation.next();
+            let message = match power {
+                Some(power) => format!("{} devices can cut its power", power.devices.len()),
+                None => "no devices can cut its power any more".to_owned(),
+            };
+            told.push(event("power-described", about("node", &node.meta), &message));
         }
         if told.is_empty() {
             return answer(&app, &stored).await;
@@ -123,14 +138,17 @@ pub(super) async fn patch(
 
 /// What a fence means, for whoever asks for one without saying that it is so.
 const FENCE_MEANS: &str = "a fence says that the node is off, and its machines are started elsewhere; if it is not off, they \
-                           run twice and ruin their disks. Make sure that it has no power, then confirm";
+                           run twice and ruin their disks. Make sure that it has no power, then confirm; or describe what can \
+                           cut its power (`symphony node power set`), and it is done for you";
 
-/// Says that a node is off: machines of its that can run elsewhere are placed anew. When its agent is heard of again it
-/// ends what it must not run any more. Refused while it is connected, and without `confirm`.
+/// Fences a node: machines of its that can run elsewhere are placed anew. When its agent is heard of again it ends what it
+/// must not run any more. With `confirm` somebody says that it is off, and it is fenced at once; without, its devices are to
+/// cut its power, and it is fenced once they were seen to say so (`status.fencing` until then). Refused while it is connected.
 #[utoipa::path(post, path = "/v1/nodes/{node}/fence", tag = "nodes", params(("node" = String, Path, description = "Name or id")),
     request_body = FenceNode,
     responses(
         (status = 200, description = "The node, fenced", body = Node),
+        (status = 202, description = "The node: its power is being cut", body = Node),
         (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -139,14 +157,50 @@ pub(super) async fn fence(
     Path(name): Path<String>,
     Input(body): Input<FenceNode>,
 ) -> Answer<Response> {
-    let node = find(&*app.store, &name).await?;
-    if !body.confirm {
+    let node = find(&*app.store, &name).await?.value;
+    if !body.confirm && node.spec.power.is_none() {
         return Err(Failure::field(Code::Unprocessable, "/confirm", FENCE_MEANS));
     }
-    let name = node.value.meta.name;
-    app.decisions()?.fence(&name).await?;
+    let (name, decisions) = (node.meta.name, app.decisions()?);
+    match body.confirm {
+        true => decisions.fence(&name).await?,
+        false => decisions.cut_power(&name, "an operator asked for it").await?,
+    }
     let node = find(&*app.store, name.as_str()).await?;
-    answer(&app, &node).await
+    let status = match node.value.status.fencing {
+        Some(_) => StatusCode::ACCEPTED,
+        None => StatusCode::OK,
+    };
+    answer_with(&app, status, &node).await
+}
+
+/// Asks what cuts a node's power whether it is on. Changes nothing.
+#[utoipa::path(post, path = "/v1/nodes/{node}/power", tag = "nodes", params(("node" = String, Path, description = "Name or id")),
+    responses(
+        (status = 200, description = "What its devices say", body = NodePowerSeen),
+        (status = "default", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn power(State(app): State<App>, Path(name): Path<String>) -> Answer<Json<NodePowerSeen>> {
+    let name = find(&*app.store, &name).await?.value.meta.name;
+    let seen = app.decisions()?.power(&name).await?;
+    let device = |fact: &PowerFact| {
+        let number = usize::try_from(fact.device).ok();
+        let device = number.and_then(|number| seen.power.devices.get(number))?;
+        Some(PowerDeviceSeen {
+            device: fact.device,
+            level: device.level,
+            program: device.program.clone(),
+            state: fact.state.to_string(),
+            said: fact.said.clone(),
+        })
+    };
+    Ok(Json(NodePowerSeen {
+        node: name.to_string(),
+        asked_by: seen.asked_by.to_string(),
+        off: seen.is_off,
+        devices: seen.facts.iter().filter_map(device).collect(),
+    }))
 }
 
 /// Empties a node: cordons it, lets machines leave that are off and can run elsewhere, and says what holds the others. May be
@@ -189,13 +243,17 @@ pub(super) async fn drain(
 }
 
 async fn answer(app: &App, node: &Stored<Record>) -> Answer<Response> {
+    answer_with(app, StatusCode::OK, node).await
+}
+
+async fn answer_with(app: &App, status: StatusCode, node: &Stored<Record>) -> Answer<Response> {
     let ledger = load::<Ledger>(&*app.store, &keys::ledger(&node.value.meta.name)).await?;
     let wire = convert::node(
         &node.value,
         ledger.as_ref().map(|ledger| &ledger.value),
         node.revision.0,
     );
-    Ok(object(StatusCode::OK, &wire, node.revision.0))
+    Ok(object(status, &wire, node.revision.0))
 }
 
 async fn find(store: &dyn Store, name: &str) -> Answer<Stored<Record>> {

@@ -207,6 +207,8 @@ impl Harness {
                 }],
                 compute: None,
                 underlay: None,
+                fence_programs: Vec::new(),
+                fencing: None,
             },
         };
         self.store

@@ -16,6 +16,7 @@ fn cordon(cordoned: bool) -> PatchNode {
         labels: None,
         spec: Some(PatchNodeSpec {
             cordoned: Some(cordoned),
+            ..PatchNodeSpec::default()
         }),
     }
 }

@@ -81,6 +81,7 @@ fn hello(protocol: u32) -> Vec<u8> {
         labels: Default::default(),
         data_url: "http://127.0.0.1:1".into(),
         underlay: None,
+        fence_programs: Vec::new(),
         epoch_seen: Epoch(0),
         revision_seen: 0,
         admission: None,

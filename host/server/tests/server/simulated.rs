@@ -13,7 +13,7 @@ use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use symphony_api::{Code, Problem};
-use symphony_control::fence::Drained;
+use symphony_control::fence::{Drained, PowerSeen};
 use symphony_control::{AsOf, Chosen, Explanation, MachinePreview, PlannedStep, Preview};
 use symphony_core::counter::{Epoch, Revision};
 use symphony_core::digest::Digest;
@@ -115,6 +115,14 @@ impl Decisions for SimulatedLoops {
 
     async fn fence(&self, _: &Name) -> Result<(), Problem> {
         Ok(())
+    }
+
+    async fn cut_power(&self, _: &Name, _: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    async fn power(&self, _: &Name) -> Result<PowerSeen, Problem> {
+        Err(Problem::new(Code::Conflict, "there are no agents here"))
     }
 
     async fn drain(&self, _: &Name, _: bool) -> Result<Drained, Problem> {

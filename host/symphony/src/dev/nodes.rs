@@ -174,6 +174,7 @@ fn config(index: usize, name: &Name, wanted: &Wanted<'_>) -> Result<AgentConfig,
             ..ComputeConfig::default()
         }),
         programs: std::collections::BTreeMap::new(),
+        fence_programs: std::collections::BTreeMap::new(),
         join: None,
         underlay: None,
     })

@@ -97,6 +97,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "symphony-fence",
+        &["symphony-core", "symphony-protocol", "symphony-agent"],
+    ),
+    (
         "symphony-compute",
         &[
             "symphony-core",
@@ -118,6 +122,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "symphony-image",
             "symphony-compute",
             "symphony-network",
+            "symphony-fence",
         ],
     ),
     ("symphony-sdk", &[]),
@@ -130,6 +135,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("machine-test", &["symphony-sdk"]),
     ("network-bridge", &["symphony-sdk"]),
     ("export-nbd", &["symphony-sdk"]),
+    ("fence-power", &["symphony-sdk"]),
 ];
 /// Nobody imports these; they may import everything.
 const TESTS: &[&str] = &[

@@ -49,7 +49,10 @@ async fn the_authority_is_replaced_while_everything_runs() {
 
     // One node is away: it holds up the end of the old authority, and nothing else. Nothing is to be made there meanwhile.
     let cordon = PatchNode {
-        spec: Some(PatchNodeSpec { cordoned: Some(true) }),
+        spec: Some(PatchNodeSpec {
+            cordoned: Some(true),
+            ..PatchNodeSpec::default()
+        }),
         ..PatchNode::default()
     };
     first.patch_node("node-3", &cordon, None).await.unwrap();

@@ -75,6 +75,7 @@ async fn a_cordoned_node_gets_nothing_new() {
     let cordon = |cordoned| PatchNode {
         spec: Some(PatchNodeSpec {
             cordoned: Some(cordoned),
+            ..PatchNodeSpec::default()
         }),
         ..PatchNode::default()
     };

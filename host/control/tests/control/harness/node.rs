@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use symphony_core::counter::{Admission, Tenure};
 use symphony_core::plan::Kind;
 use symphony_core::plan::export::{self, Served, ServingFact};
+use symphony_core::plan::fence::{self, PowerFact};
 use symphony_core::plan::machine::{self, Domain, DomainFact, Exit, Hypervisor, RunState};
 use symphony_core::plan::network::{self, FoundNetwork, NetworkFact};
 use symphony_core::plan::volume::{self, ObjectState};
+use symphony_core::power::PowerState;
 use symphony_protocol::{Call, Outcome, Readmit, Readmitted, Seen, StepDone, Task, Work};
 
 /// What there is on it.
@@ -28,8 +30,35 @@ pub(crate) struct Node {
     pub(crate) never_settles: bool,
     /// What it was told to keep, each time.
     pub(crate) readmits: Vec<Readmit>,
+    /// What it can cut the power of, by plug.
+    pub(crate) supplies: HashMap<String, Supply>,
+    /// How often it was told to cut a power.
+    pub(crate) cuts: u64,
+    /// What happens when a power is cut.
+    pub(crate) on_cut: Option<Box<dyn Fn() + Send>>,
     /// Under what it was called for machines.
     pub(crate) stamps: Vec<(String, Tenure, Admission)>,
+}
+
+/// What feeds another node.
+pub(crate) enum Supply {
+    /// Does as it is told.
+    Works { on: bool },
+    /// Says that it is on, whatever it is told.
+    Stuck,
+}
+
+impl Supply {
+    const fn state(&self) -> PowerState {
+        match self {
+            Self::Works { on: false } => PowerState::Off,
+            Self::Works { on: true } | Self::Stuck => PowerState::On,
+        }
+    }
+}
+
+const fn step_device(fence::Step::Cut { device }: &fence::Step) -> u32 {
+    *device
 }
 
 impl Node {
@@ -78,7 +107,33 @@ impl Node {
             Work::Machine { task, .. } => Outcome::Machine(run(self, task, Self::machine, Self::machine_fact)),
             Work::Network { task } => Outcome::Network(run(self, task, Self::network, Self::network_fact)),
             Work::Export { task, .. } => Outcome::Export(run(self, task, Self::export, Self::export_fact)),
+            Work::Fence { devices, task } => {
+                let plug = |number: u32| devices[number as usize].options["plug"].clone();
+                let act = |node: &mut Self, step: &fence::Step| node.cut(&plug(step_device(step)));
+                let fact = |node: &Self, fence::Probe::Power(number): &fence::Probe| {
+                    let state = node
+                        .supplies
+                        .get(&plug(*number))
+                        .map_or(PowerState::Unknown, Supply::state);
+                    fence::Fact::Power(PowerFact {
+                        device: *number,
+                        state,
+                        said: String::new(),
+                    })
+                };
+                Outcome::Fence(run(self, task, act, fact))
+            }
             Work::Image { .. } => panic!("not for images: {work:?}"),
+        }
+    }
+
+    fn cut(&mut self, plug: &str) {
+        self.cuts += 1;
+        if let Some(Supply::Works { on }) = self.supplies.get_mut(plug) {
+            *on = false;
+        }
+        if let Some(on_cut) = &self.on_cut {
+            on_cut();
         }
     }
 

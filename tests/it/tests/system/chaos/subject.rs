@@ -146,6 +146,7 @@ pub(super) async fn cordon(world: &World, node: Space, cordoned: bool) {
         labels: None,
         spec: Some(PatchNodeSpec {
             cordoned: Some(cordoned),
+            ..PatchNodeSpec::default()
         }),
     };
     let asked = world.history.ask("cordon a node", async |client| {

@@ -1,0 +1,213 @@
+//! One pass over a node whose power is to be cut.
+//!
+//! ```text
+//!   the record, as it is ─► nodes that can ask its devices ─► plans and steps there ─► seen off ─► fenced, if the record is
+//!                                                                                                  still as it was
+//! ```
+//!
+//! The revision is read before the devices are asked. A node that is heard of meanwhile changes its record, and is not
+//! fenced.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use symphony_core::counter::Generation;
+use symphony_core::event::{Event, Severity, Subject};
+use symphony_core::keys;
+use symphony_core::name::Name;
+use symphony_core::node::{Node, NodePhase};
+use symphony_core::plan::fence::{Fact, Fences, Intent, Step};
+use symphony_core::power::NodePower;
+use symphony_protocol::{Outcome, Seen, Task, Work};
+use symphony_store::{Compare, Txn};
+
+use crate::chain::chain;
+use crate::events::{about_node, event};
+use crate::fence::{asking_nodes, fenced, generation, programs};
+use crate::view::Stored;
+use crate::write::{TxnRecords as _, WriteError};
+
+use super::drive::{self, Driven, End};
+use super::{Context, PassError};
+
+/// Most nodes that are asked to ask, in one pass.
+const ASKING_MAX: usize = 3;
+/// Longest text of what holds a fence up, in characters.
+const HELD_MAX: usize = 1_000;
+
+/// Cuts the power of one node, sees that it is off, and fences it.
+pub(super) async fn pass(context: &Context, name: &Name) -> Result<(), PassError> {
+    let stored = context.view.read().nodes.get(name).map(Arc::clone);
+    let Some(stored) = stored.filter(|node| node.value.status.fencing.is_some()) else {
+        return Ok(());
+    };
+    let node = &stored.value;
+    if context.agents.has_session(name) || node.phase() == NodePhase::Readmitting {
+        return end(context, &stored, "its agent is heard of").await;
+    }
+    let Some(power) = &node.spec.power else {
+        return end(context, &stored, "it has no devices any more").await;
+    };
+    match node.phase() {
+        NodePhase::Fenced => return end(context, &stored, "it is fenced").await,
+        // Not heard of for some seconds only.
+        NodePhase::Ready => return Err(PassError::Unready(format!("node {name} to be unknown"))),
+        NodePhase::Unknown | NodePhase::Readmitting => {}
+    }
+    let asking = asking_nodes(&context.view.read(), &context.agents, name, power);
+    let mut held: Vec<String> = Vec::new();
+    for at in asking.iter().take(ASKING_MAX) {
+        let one = OneFence::new(context, node, power, at);
+        match drive::drive(context, &one, &Intent::of(name, power)).await {
+            Ok(End::Met(off)) => {
+                let why = format!(
+                    "its devices of level {} say that it is off, as node {at} saw",
+                    off.level
+                );
+                return commit(context, &stored, &why).await;
+            }
+            Ok(End::Impossible(why)) => held.push(why),
+            Err(error @ (PassError::Node(_) | PassError::Waits(_) | PassError::WrongAnswer)) => {
+                held.push(format!("asked by node {at}: {}", chain(&error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if asking.is_empty() {
+        let programs = programs(power);
+        held.push(format!("no node with a session has {programs} in its [fence_programs]"));
+    }
+    let held = held.join("; ");
+    say(context, &stored, &held).await?;
+    Err(PassError::Refused(held))
+}
+
+async fn commit(context: &Context, stored: &Stored<Node>, why: &str) -> Result<(), PassError> {
+    // On the list before its node is registered: so either this sees it, or the record changes under what is written here.
+    if context.agents.has_session(&stored.value.meta.name) {
+        return Err(PassError::Raced);
+    }
+    let (_, txn) = fenced(stored, why)?;
+    symphony_crash::point("control.fence.before_commit");
+    write(context, txn).await?;
+    symphony_crash::point("control.fence.after_commit");
+    Ok(())
+}
+
+/// The fence is not wanted any more.
+async fn end(context: &Context, stored: &Stored<Node>, why: &str) -> Result<(), PassError> {
+    let mut node = stored.value.clone();
+    node.status.fencing = None;
+    let name = &node.meta.name;
+    let message = format!("the power of node {name} is not to be cut any more: {why}");
+    let told = event(Severity::Normal, "power-cut-ended", about_node(name), message);
+    write(context, record(stored, &node, &told)?).await
+}
+
+/// Writes down what holds a fence up.
+async fn say(context: &Context, stored: &Stored<Node>, held: &str) -> Result<(), PassError> {
+    let mut node = stored.value.clone();
+    let held: String = held.chars().take(HELD_MAX).collect();
+    match &mut node.status.fencing {
+        Some(fencing) if fencing.held_by != held => fencing.held_by.clone_from(&held),
+        _ => return Ok(()),
+    }
+    let name = &node.meta.name;
+    let message = format!("the power of node {name} could not be cut: {held}");
+    let told = event(Severity::Warning, "power-cut-failed", about_node(name), message);
+    write(context, record(stored, &node, &told)?).await
+}
+
+fn record(stored: &Stored<Node>, node: &Node, told: &Event) -> Result<Txn, WriteError> {
+    let key = keys::node(&node.meta.name);
+    let txn = Txn::new().when(Compare::mod_revision(key.clone(), stored.revision));
+    Ok(txn.put_record(key, node)?.tell(told)?)
+}
+
+async fn write(context: &Context, txn: Txn) -> Result<(), PassError> {
+    match context.writer.commit(txn).await {
+        Ok(revision) => {
+            context.view.seen(revision).await;
+            Ok(())
+        }
+        Err(WriteError::Conflict) => Err(PassError::Raced),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A node's power, as another node asks for it.
+struct OneFence<'a> {
+    context: &'a Context,
+    node: &'a Node,
+    power: &'a NodePower,
+    /// The node that asks.
+    at: &'a Name,
+    /// Devices that were told to cut the power.
+    tried: Mutex<BTreeSet<u32>>,
+}
+
+impl<'a> OneFence<'a> {
+    fn new(context: &'a Context, node: &'a Node, power: &'a NodePower, at: &'a Name) -> Self {
+        Self {
+            context,
+            node,
+            power,
+            at,
+            tried: Mutex::default(),
+        }
+    }
+}
+
+impl Driven for OneFence<'_> {
+    type Kind = Fences;
+
+    fn node(&self) -> &Name {
+        self.at
+    }
+
+    fn id(&self) -> String {
+        self.node.meta.id.to_string()
+    }
+
+    fn generation(&self) -> Generation {
+        generation(self.node)
+    }
+
+    fn work(&self, task: Task<Fences>) -> Work {
+        if let Task::Steps { plan, .. } = &task {
+            let cut = plan.steps().iter().map(|Step::Cut { device }| *device);
+            self.tried.lock().unwrap_or_else(PoisonError::into_inner).extend(cut);
+        }
+        Work::Fence {
+            devices: self.power.devices.clone(),
+            task,
+        }
+    }
+
+    fn seen(outcome: Outcome) -> Option<Seen<Fences>> {
+        match outcome {
+            Outcome::Fence(seen) => Some(seen),
+            _ => None,
+        }
+    }
+
+    fn adapt(&self, intent: &mut Intent, _: &[Fact]) -> Result<(), PassError> {
+        // Nothing more is cut of a node that is there.
+        if self.context.agents.has_session(&self.node.meta.name) {
+            return Err(PassError::Raced);
+        }
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        for device in &mut intent.devices {
+            device.tried = tried.contains(&device.number);
+        }
+        Ok(())
+    }
+
+    fn subject(&self) -> Subject {
+        about_node(&self.node.meta.name)
+    }
+
+    fn story(&self, step: Event) -> Option<Event> {
+        Some(step)
+    }
+}
