@@ -5,6 +5,7 @@
 //! The test runs itself again in namespaces (network, mounts, processes) and builds everything there: nothing that it makes
 //! has a name outside of them, and all of it is gone when it ends, however it ends; but for a folder, when it is killed.
 
+mod board;
 mod churn;
 mod cluster;
 mod harm;

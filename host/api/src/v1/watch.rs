@@ -15,7 +15,7 @@ pub enum Object {
     /// An image.
     Image(Image),
     /// A node.
-    Node(Node),
+    Node(Box<Node>),
     /// A plugin.
     Plugin(Plugin),
     /// A machine.

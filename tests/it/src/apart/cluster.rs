@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use symphony_api::{Client, DEFAULT_PROJECT, Endpoint};
 
+use super::board::{self, Boards};
 use super::parts::{MANAGERS, MEMBERS, NODES, Program, ROLES, agent_config, command_of, endpoints};
 use super::space::Space;
 use super::story::Story;
@@ -26,7 +27,7 @@ const COMES_UP: &str = "mount -t tmpfs none /run && mkdir -p /run/netns /run/loc
 pub struct Apart {
     dir: tempfile::TempDir,
     pub(super) story: Story,
-    running: Mutex<BTreeMap<Space, Child>>,
+    running: Arc<Mutex<BTreeMap<Space, Child>>>,
     clients: Vec<Client>,
 }
 
@@ -39,7 +40,7 @@ impl Apart {
         let mut cluster = Self {
             dir: super::folder(),
             story: story.clone(),
-            running: Mutex::default(),
+            running: Arc::default(),
             clients: Vec::new(),
         };
         for folder in ["etcd", "managers", "nodes"] {
@@ -53,6 +54,7 @@ impl Apart {
         }
         until("etcd to serve", async || cluster.etcdctl(&["get", "nothing"])).await;
         cluster.managers().await;
+        cluster.boards().serve().await;
         cluster.agents().await;
         story.note("all nodes are ready");
         cluster
@@ -89,9 +91,11 @@ impl Apart {
             self.at(MANAGERS[0], &words).good()
         };
         let tokens = ROLES.map(token);
+        let board = board::program(self.dir());
         for node in NODES {
-            let text = agent_config(node, &tokens);
+            let text = agent_config(node, &tokens, &board);
             std::fs::create_dir_all(self.folder(node)).expect("the folder is ours");
+            board::secret(&self.folder(node));
             std::fs::write(self.folder(node).join("agent.toml"), text).expect("the folder is ours");
             self.run(node);
         }
@@ -103,6 +107,14 @@ impl Apart {
             })
             .await;
         }
+        for node in NODES {
+            let described = self.clients[0].patch_node(node.0, &board::described(node), None).await;
+            described.expect("what cuts its power is described");
+        }
+    }
+
+    pub(super) fn boards(&self) -> Boards {
+        Boards::new(&self.running, &self.dir().join(Program::Agent.folder()), &self.story)
     }
 
     /// Where everything is.

@@ -84,17 +84,13 @@ impl Apart {
     /// # Panics
     /// When it has no power, or something outlives it.
     pub async fn power_cut(&self, node: Space) {
-        let child = self.running().remove(&node);
-        let mut child = child.expect("it has power");
-        child.kill().expect("it can be killed");
-        let _ = child.wait();
-        self.story.note(format!("cut the power of {}", node.0));
-        let folder = self.folder(node);
-        until("the node's processes to be gone", async || {
-            below(&folder).is_empty().then_some(())
-        })
-        .await;
-        node.remove();
+        assert!(self.boards().cut(node, "the test").await, "it has power");
+    }
+
+    /// Whether a node has power.
+    #[must_use]
+    pub fn has_power(&self, node: Space) -> bool {
+        self.running().contains_key(&node)
     }
 
     /// Gives a node its power back.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::board::PROGRAM;
 use super::space::Space;
 use crate::program;
 
@@ -98,8 +99,8 @@ pub(super) fn command_of(space: Space, folder: &Path) -> Vec<String> {
     }
 }
 
-/// The `agent.toml` of a node; `tokens` has one for each of [`ROLES`].
-pub(super) fn agent_config(node: Space, tokens: &[String; 4]) -> String {
+/// The `agent.toml` of a node; `tokens` has one for each of [`ROLES`], and `board` is the program that asks boards.
+pub(super) fn agent_config(node: Space, tokens: &[String; 4], board: &Path) -> String {
     let mine = |(role, _): &(&&str, &String)| **role != "image" || node == IMAGES;
     let (roles, tokens): (Vec<String>, Vec<String>) = ROLES
         .iter()
@@ -111,7 +112,9 @@ pub(super) fn agent_config(node: Space, tokens: &[String; 4]) -> String {
     format!(
         "name = \"{name}\"\nlisten = \"{address}:15761\"\nroles = [{roles}]\n[labels]\nzone = \"{name}\"\n\
          [[pool]]\nname = \"default\"\npath = \"pool\"\ncapacity = \"1GiB\"\n[compute]\nmemory = \"1GiB\"\n\
+         [fence_programs]\n{PROGRAM} = \"{board}\"\n\
          [join]\nmanagers = [{managers}]\ntokens = [{tokens}]\n",
+        board = board.display(),
         name = node.0,
         address = node.address(),
         roles = roles.join(", "),

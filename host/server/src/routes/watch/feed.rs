@@ -213,11 +213,11 @@ impl Feed {
             Kind::Node => {
                 let node = record::decode::<Node>(&kv.value)?;
                 let ledger = load::<Ledger>(&*self.app.store, &keys::ledger(&node.meta.name)).await?;
-                Some(Object::Node(convert::node(
+                Some(Object::Node(Box::new(convert::node(
                     &node,
                     ledger.as_ref().map(|ledger| &ledger.value),
                     revision,
-                )))
+                ))))
             }
             Kind::Plugin => {
                 let plugin = record::decode::<Plugin>(&kv.value)?;

@@ -1,6 +1,6 @@
 //! Faults: whom each strikes, how long it lasts, and how it ends. None lasts for a time: each until it had its effect.
 
-use symphony_api::v1::{CreateVolume, CreateVolumeSpec, Labels, Size};
+use symphony_api::v1::{CreateVolume, CreateVolumeSpec, FenceNode, Labels, Size};
 use symphony_tests::apart::{MANAGERS, MEMBERS, Space};
 use symphony_tests::until;
 
@@ -24,6 +24,8 @@ pub(super) enum Fault {
     /// Until it is missed.
     FreezeAgent,
     PowerCut,
+    /// It is cut off and goes on, until its board takes its power, and so it is fenced.
+    FencedByBoard,
     KillMember,
     FreezeMember,
     CutMember,
@@ -31,7 +33,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::KillLeader,
         Self::FreezeLeader,
         Self::CutLeaderFromEtcd,
@@ -41,6 +43,7 @@ impl Fault {
         Self::KillAgent,
         Self::FreezeAgent,
         Self::PowerCut,
+        Self::FencedByBoard,
         Self::KillMember,
         Self::FreezeMember,
         Self::CutMember,
@@ -57,7 +60,8 @@ impl Fault {
             | Self::CutAgentOneWay
             | Self::KillAgent
             | Self::FreezeAgent
-            | Self::PowerCut => Part::Node,
+            | Self::PowerCut
+            | Self::FencedByBoard => Part::Node,
             Self::KillLeader
             | Self::FreezeLeader
             | Self::CutLeaderFromEtcd
@@ -122,7 +126,9 @@ impl Armed {
             Fault::KillLeader | Fault::KillMember => _ = cluster.hold(victim).await,
             Fault::FreezeLeader | Fault::FreezeAgent | Fault::FreezeMember => _ = cluster.freeze(victim).await,
             Fault::CutLeaderFromEtcd => cluster.cut(victim, "from etcd", |victim| victim.cut(&MEMBERS)),
-            Fault::CutAgentFromManagers => cluster.cut(victim, "from managers", |victim| victim.cut(&MANAGERS)),
+            Fault::CutAgentFromManagers | Fault::FencedByBoard => {
+                cluster.cut(victim, "from managers", |victim| victim.cut(&MANAGERS))
+            }
             Fault::CutAgentOneWay => cluster.cut(victim, "to managers", |victim| victim.cut_to(&MANAGERS)),
             Fault::KillAgent | Fault::RestartFollower => _ = cluster.kill(victim).await,
             Fault::PowerCut => cluster.power_cut(victim).await,
@@ -142,6 +148,7 @@ impl Armed {
             Fault::CutAgentFromManagers | Fault::CutAgentOneWay | Fault::FreezeAgent | Fault::PowerCut => {
                 is_not_ready(world, self.victim).await;
             }
+            Fault::FencedByBoard => fenced_by_board(world, self.victim).await,
             Fault::KillAgent | Fault::RestartFollower => world.cluster.runs_anew(self.victim, self.pid).await,
             Fault::KillMember | Fault::FreezeMember | Fault::CutMember => {
                 assert!(!world.cluster.is_healthy(self.victim), "{} serves", self.victim.0);
@@ -169,7 +176,7 @@ impl Armed {
             | Fault::CutAgentFromManagers
             | Fault::CutAgentOneWay
             | Fault::CutMember => cluster.heal(victim),
-            Fault::PowerCut => cluster.power_on(victim),
+            Fault::PowerCut | Fault::FencedByBoard => cluster.power_on(victim),
             Fault::KillAgent | Fault::RestartFollower => {}
         }
         match self.fault.part() {
@@ -189,6 +196,20 @@ impl Armed {
             Part::Node => is_ready(world, victim).await,
         }
     }
+}
+
+/// Has a node fenced that runs and is not heard of: it has no power by then.
+async fn fenced_by_board(world: &World, node: Space) {
+    is_not_ready(world, node).await;
+    assert!(world.cluster.has_power(node), "{} runs, unheard", node.0);
+    let asked = world.history.ask("fence a node", async |client| {
+        client.fence_node(node.0, &FenceNode::default()).await
+    });
+    asked.await.unwrap();
+    let what = format!("{} to be fenced", node.0);
+    until(&what, async || (phase(world, node).await == "Fenced").then_some(())).await;
+    assert!(!world.cluster.has_power(node), "{} was fenced, and runs", node.0);
+    world.story.note(format!("{} is fenced by its board", node.0));
 }
 
 /// The phase of a node, by whatever manager answers.
