@@ -122,10 +122,18 @@ impl ByHand {
     /// # Panics
     /// When the folder can't be written.
     pub fn agent(&mut self, name: &str) {
+        self.agent_with(name, "");
+    }
+
+    /// The same, with more in its configuration.
+    ///
+    /// # Panics
+    /// When the folder can't be written.
+    pub fn agent_with(&mut self, name: &str, more: &str) {
         let folder = self.folder(name);
         std::fs::create_dir_all(&folder).expect("the folder can be made");
         let config = format!(
-            "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\n[[pool]]\nname = \"default\"\npath = \"pool\"\ncapacity = \"1GiB\"\n"
+            "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\n[[pool]]\nname = \"default\"\npath = \"pool\"\ncapacity = \"1GiB\"\n{more}"
         );
         std::fs::write(folder.join("agent.toml"), config).expect("the folder can be written");
         let mut command = Command::new(program("symphony-agent"));

@@ -23,6 +23,7 @@ mod system {
     mod machines_refused;
     mod machines_remote;
     mod machines_story;
+    mod node_power;
     mod story;
     mod swap;
     mod waiting;

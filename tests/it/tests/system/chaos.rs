@@ -229,6 +229,8 @@ fn every_fault_and_every_stage() {
         for (fault, stage) in faults.into_iter().zip(stages.into_iter().cycle()) {
             rounds.pass(stage, &[fault]).await;
         }
+        // Whatever the dice say: a machine runs unheard, and is to run elsewhere, with the volume that it writes to.
+        rounds.pass(Stage::RunningRemote, &[Fault::FencedByBoard]).await;
         assert_eq!(rounds.stages, BTreeSet::from(Stage::ALL), "each stage was disturbed");
         assert_eq!(rounds.faults, BTreeSet::from(Fault::ALL), "each fault happened");
         rounds.end().await;
