@@ -75,7 +75,11 @@ impl Asked<'_> {
     }
 
     fn complaint(&self, ended: &Ended) -> String {
-        let (program, status, complaint) = (&self.device.program, ended.status, ended.complaint());
+        // The convention's word for what counts, among warnings of its interpreter.
+        let mut lines = ended.stderr.lines().chain(ended.stdout.lines());
+        let failed = lines.find_map(|line| line.find("Failed:").map(|at| line[at..].trim().to_owned()));
+        let (program, status) = (&self.device.program, ended.status);
+        let complaint = failed.unwrap_or_else(|| ended.complaint());
         match complaint.is_empty() {
             true => format!("{program} ended with {status} and said nothing"),
             false => format!("{program} ended with {status}: {complaint}"),

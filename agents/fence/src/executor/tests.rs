@@ -1,5 +1,7 @@
 //! Real programs that follow the convention, and some that do not.
 
+mod ipmi;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -38,6 +40,10 @@ const BAD: [(&str, &str, &str); 6] = [
 ];
 
 fn node() -> Node {
+    node_with(BTreeMap::new())
+}
+
+fn node_with(others: BTreeMap<String, PathBuf>) -> Node {
     let folder = tempfile::tempdir().unwrap();
     let mut programs = BTreeMap::new();
     let mut put = |name: &str, script: &str| {
@@ -51,6 +57,7 @@ fn node() -> Node {
     for (name, script, _) in BAD {
         put(name, &format!("cat > /dev/null; {script}"));
     }
+    programs.extend(others);
     let config = Config {
         agent: AgentConfig {
             fence_programs: programs,
@@ -78,6 +85,12 @@ impl Node {
         let path = self.folder.path().join(name);
         std::fs::write(&path, state).unwrap();
         path.display().to_string()
+    }
+
+    fn secret(&self, name: &str, text: &str) {
+        let folder = self.folder.path().join("fence");
+        std::fs::create_dir_all(&folder).unwrap();
+        private(&folder.join(name), text);
     }
 
     /// Cuts these devices, then looks at all.
@@ -177,11 +190,7 @@ async fn secrets_come_from_the_nodes_own_files_and_are_not_shown() {
     let seen = node.call(devices.clone(), &[]).await.unwrap();
     assert_eq!(states(&seen), [PowerState::Unknown]);
     assert!(seen[0].said.contains("fence/ipmi) is missing"), "{seen:?}");
-    let secret = |text: &str| {
-        let path = node.folder.path().join("fence");
-        std::fs::create_dir_all(&path).unwrap();
-        private(&path.join("ipmi"), text);
-    };
+    let secret = |text: &str| node.secret("ipmi", text);
     secret("swordfish\n");
     let seen = node.call(devices.clone(), &[]).await.unwrap();
     assert!(seen[0].said.contains("wrong password ***"), "{seen:?}");

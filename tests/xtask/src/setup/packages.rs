@@ -117,7 +117,7 @@ const fn clusters(package: Package) -> Package {
 }
 
 /// All of them.
-pub(super) const NEEDED: [Package; 24] = [
+pub(super) const NEEDED: [Package; 27] = [
     building(newer(
         "qemu-utils",
         Proof::Program("qemu-img"),
@@ -198,5 +198,20 @@ pub(super) const NEEDED: [Package; 24] = [
         "etcd-client",
         "etcdctl",
         "tests look at etcd from outside with it",
+    )),
+    clusters(plain(
+        "fence-agents",
+        "fence_ipmilan",
+        "agents cut the power of other nodes with its programs",
+    )),
+    clusters(plain(
+        "ipmitool",
+        "ipmitool",
+        "fence_ipmilan asks management boards with it",
+    )),
+    clusters(plain(
+        "openipmi",
+        "ipmi_sim",
+        "tests ask a management board that is simulated by it",
     )),
 ];
