@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::node::{Hardware, Stepped};
+use crate::supply;
 use crate::world::{Mutation, World, name};
 
 /// Bytes that a node's pool has.
@@ -40,9 +41,14 @@ pub struct Server {
     pub off: bool,
     /// Until when nothing gets through to it.
     pub cut_until: Option<Instant>,
+    /// Until when nothing of it is heard.
+    pub mute_until: Option<Instant>,
+    /// Which of its devices have cut its power.
+    pub cuts: supply::Cuts,
     /// Counts the lives of its agent.
     pub life: u64,
     epoch: Epoch,
+    revision: u64,
     admission: Admission,
     floors: BTreeMap<String, Tenure>,
     acted: BTreeMap<String, Generation>,
@@ -64,6 +70,20 @@ impl Server {
         }
     }
 
+    /// The same, and what it has written down is gone as well.
+    pub fn lose_ledger(&mut self, mutation: Mutation) {
+        self.crash(mutation);
+        self.floors.clear();
+        self.acted.clear();
+        (self.epoch, self.revision, self.admission) = (Epoch::default(), 0, Admission::default());
+    }
+
+    /// Whether nothing of it is heard.
+    #[must_use]
+    pub fn is_mute(&self) -> bool {
+        self.mute_until.is_some_and(|until| until > Instant::now())
+    }
+
     /// Whether its connection is cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
@@ -78,7 +98,7 @@ impl Server {
         if self.heard != Some(self.admission) {
             return stale("not settled yet");
         }
-        if call.admission != self.admission {
+        if mutation != Mutation::IgnoresAdmission && call.admission != self.admission {
             return stale("another admission");
         }
         let minds_floors = mutation != Mutation::IgnoresFloors;
@@ -88,7 +108,8 @@ impl Server {
         if call.epoch < self.epoch {
             return Err(Failure::new(FailureKind::StaleEpoch, "an old epoch"));
         }
-        if call.generation < self.acted.get(&call.object).copied().unwrap_or(Generation(0)) {
+        let minds_generations = mutation != Mutation::IgnoresGenerations;
+        if minds_generations && call.generation < self.acted.get(&call.object).copied().unwrap_or(Generation(0)) {
             return Err(Failure::new(FailureKind::StaleGeneration, "an old generation"));
         }
         Ok(())
@@ -170,9 +191,9 @@ fn hello(world: &World, at: usize) -> Hello {
         labels: half(at % 2),
         data_url: "http://127.0.0.1:1".to_owned(),
         underlay: Some(format!("10.9.0.{}", at + 1)),
-        fence_programs: Vec::new(),
+        fence_programs: vec![supply::PROGRAM.to_owned()],
         epoch_seen: servers[at].epoch,
-        revision_seen: 0,
+        revision_seen: servers[at].revision,
         admission: Some(servers[at].admission),
     }
 }
@@ -209,7 +230,7 @@ async fn ends(world: &World, at: usize, life: u64) {
 async fn serve(world: &Arc<World>, at: usize, calls: &mut JoinSet<()>) {
     loop {
         sleep(world.rng.millis(100, 500)).await;
-        if world.servers()[at].is_cut() {
+        if world.servers()[at].is_cut() || world.servers()[at].is_mute() {
             continue;
         }
         let Some((manager, control)) = world.leading() else {
@@ -225,26 +246,26 @@ async fn serve(world: &Arc<World>, at: usize, calls: &mut JoinSet<()>) {
 async fn during(world: &Arc<World>, at: usize, manager: usize, mut session: Session, calls: &mut JoinSet<()>) {
     let inbox = session.inbox();
     let (uplink, mut answers) = mpsc::channel::<ToManager>(512);
-    let mut heard = Instant::now();
+    let (mut heard, mut late) = (Instant::now(), Vec::new());
     loop {
         while calls.try_join_next().is_some() {}
-        let blocked = world.servers()[at].is_cut() || world.is_frozen(manager);
-        if !blocked {
+        let deaf = world.servers()[at].is_cut() || world.is_frozen(manager);
+        let mute = deaf || world.servers()[at].is_mute();
+        if !mute {
             heard = Instant::now();
+            // A connection keeps the order, and loses nothing but with its end.
+            late.drain(..).for_each(|up| inbox.receive(up));
         } else if heard.elapsed() > SILENCE {
+            late.iter().for_each(|_| world.count("answer lost"));
+            while session.to_agent.try_recv().is_ok() {
+                world.count("frame lost");
+            }
             return;
         }
         tokio::select! {
             biased;
-            frame = session.to_agent.recv() => {
+            frame = session.to_agent.recv(), if !deaf => {
                 let Some(frame) = frame else { return };
-                if world.servers()[at].is_cut() {
-                    world.count("frame lost");
-                    continue;
-                }
-                while world.is_frozen(manager) {
-                    sleep(Duration::from_millis(100)).await;
-                }
                 // The connection is lost with a call in it, which comes all the same, when it is nobody's any more.
                 if let ToAgent::Call(call) = &frame
                     && call.work.acts()
@@ -257,7 +278,7 @@ async fn during(world: &Arc<World>, at: usize, manager: usize, mut session: Sess
                 take(world, at, frame, &uplink, calls);
             }
             Some(up) = answers.recv() => {
-                if blocked { world.count("answer lost") } else { inbox.receive(up) }
+                if mute { late.push(up) } else { inbox.receive(up) }
             }
             () = sleep(Duration::from_millis(500)) => {}
         }
@@ -271,6 +292,7 @@ fn take(world: &Arc<World>, at: usize, frame: ToAgent, uplink: &mpsc::Sender<ToM
             let server = &mut servers[at];
             server.epoch = server.epoch.max(welcome.epoch);
             server.heard = welcome.admission;
+            server.revision = server.revision.max(welcome.members.revision.unwrap_or_default());
         }
         ToAgent::Call(call) => {
             if call.work.acts() && world.rng.happens(world.late_permille()) {
@@ -298,7 +320,12 @@ fn take(world: &Arc<World>, at: usize, frame: ToAgent, uplink: &mpsc::Sender<ToM
                 }
             });
         }
-        ToAgent::Heartbeat | ToAgent::Members(_) | ToAgent::Refused(_) => {}
+        ToAgent::Members(members) => {
+            let mut servers = world.servers();
+            let revision = &mut servers[at].revision;
+            *revision = (*revision).max(members.revision.unwrap_or_default());
+        }
+        ToAgent::Heartbeat | ToAgent::Refused(_) => {}
     }
 }
 
@@ -349,9 +376,12 @@ async fn work(world: &World, at: usize, call: &Call) -> Result<Outcome, Failure>
             Outcome::Machine(run(world, place, task, Hardware::machine, Hardware::machine_fact).await?)
         }
         Work::Export { task, .. } => {
-            Outcome::Export(run(world, place, task, Hardware::export, Hardware::export_fact).await?)
+            let minds = world.mutation != Mutation::IgnoresGenerations;
+            let act = |hardware: &mut Hardware, step: &_| hardware.export(step, minds);
+            Outcome::Export(run(world, place, task, act, Hardware::export_fact).await?)
         }
-        Work::Network { .. } | Work::Image { .. } | Work::Fence { .. } => {
+        Work::Fence { devices, task } => Outcome::Fence(supply::run(world, place, devices, task).await?),
+        Work::Network { .. } | Work::Image { .. } => {
             return Err(Failure::new(FailureKind::Missing, "not simulated"));
         }
     };
@@ -373,6 +403,14 @@ async fn run<K: Kind>(
     let mut done = Vec::new();
     for step in steps {
         sleep(world.rng.millis(1, 200)).await;
+        if world.rng.happens(world.slow_permille()) {
+            world.count("step slow");
+            sleep(world.rng.millis(1_000, 60_000)).await;
+        }
+        if world.rng.happens(world.slow_permille()) {
+            world.count("step failed");
+            return Err(Failure::new(FailureKind::Other, "simulated"));
+        }
         {
             let mut servers = world.servers();
             let server = &mut servers[at];

@@ -26,6 +26,8 @@ pub struct Checker {
     ledgers: BTreeMap<String, Ledger>,
     tenures: BTreeMap<String, Tenure>,
     admissions: BTreeMap<String, Admission>,
+    /// The highest generation that was served of each volume.
+    served: BTreeMap<String, u64>,
     last_leader: u64,
     /// What was acknowledged: the key, with the generation that must be there at least.
     pub acknowledged: BTreeMap<String, u64>,
@@ -233,6 +235,17 @@ impl Checker {
                     }
                 }
             }
+        }
+        for (volume, (_, served)) in servers.iter().flat_map(|server| &server.hardware.exports) {
+            let Some(served) = served else { continue };
+            let highest = self.served.entry(volume.clone()).or_default();
+            if served.generation < *highest {
+                wrong.push(format!(
+                    "volume {volume} is served again with generation {} after {highest}",
+                    served.generation
+                ));
+            }
+            *highest = (*highest).max(served.generation);
         }
         for what in wrong {
             self.violated(what);

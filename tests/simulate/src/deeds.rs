@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::agent::half;
 use crate::script::What;
-use crate::world::{World, name};
+use crate::world::{Mutation, World, name};
 
 /// Has it happen; what takes time goes on by itself.
 pub fn happen(world: &Arc<World>, what: What) {
@@ -36,11 +36,40 @@ pub fn happen(world: &Arc<World>, what: What) {
             What::CrashAgent(at) => world.crash_agent(at),
             What::Cut(at, millis) => world.cut(at, millis),
             What::PowerLoss(at, fences, millis) => world.power_loss(at, fences, millis).await,
+            What::Mute(at, millis) => world.mute(at, millis),
+            What::LoseLedger(at) => world.lose_ledger(at),
+            What::Unheard(at, millis) => unheard(&world, at, millis).await,
             What::Drain(at) => drain(&world, at).await,
             What::Move(number) => moved(&world, number).await,
             request => drop(timeout(Duration::from_secs(30), ask(&world, request)).await),
         }
     });
+}
+
+/// A server is cut off, goes on, and has its power cut by its devices; later it has power again.
+async fn unheard(world: &Arc<World>, at: usize, millis: u64) {
+    let power = crate::supply::described(at);
+    change::<Node>(world, keys::node(&name(&format!("n{at}"))), |node| {
+        let changes = node.spec.power.as_ref() != Some(&power);
+        node.spec.power = Some(power.clone());
+        node.meta.generation = node.meta.generation.next();
+        changes
+    })
+    .await;
+    world.cut(at, millis + 60_000);
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        let Some((_, control)) = world.leading() else { continue };
+        let node = name(&format!("n{at}"));
+        let asked = control.cut_power(&node, "the script says so");
+        // Refused as long as its session is not missed.
+        if let Ok(Ok(_)) = timeout(Duration::from_secs(5), asked).await {
+            world.count("power to be cut");
+            break;
+        }
+    }
+    sleep(Duration::from_millis(millis + 60_000)).await;
+    world.power_on(at);
 }
 
 async fn drain(world: &World, at: usize) {
@@ -78,10 +107,9 @@ async fn ask(world: &World, what: What) {
         What::CreateVolume(number) => {
             let volume = volume(&format!("v{number}"), None);
             let at = keys::volume(&volume.meta.project, &volume.meta.name);
-            let txn = Txn::new()
-                .when(Compare::absent(at.clone()))
-                .put(at.clone(), encoded(&volume));
-            commit(world, txn, &[(at, 1)]).await;
+            let mut wish = Wish::new(Txn::new().when(Compare::absent(at.clone())));
+            wish.put(at, 1, encoded(&volume));
+            commit(world, wish).await;
         }
         What::Delete(number) => {
             change::<Machine>(world, machine_key(number), |machine| {
@@ -174,9 +202,8 @@ async fn create(world: &World, number: u64, with: u64) {
     let (of, id) = (format!("m{number}"), MachineId::new(clock::new_uuid()));
     let holder = Holder { id, name: name(&of) };
     let at = machine_key(number);
-    let mut txn = Txn::new().when(Compare::absent(at.clone()));
-    let mut require = Labels::default();
-    let (mut volumes, mut promised) = (Vec::new(), vec![(at.clone(), 1)]);
+    let mut wish = Wish::new(Txn::new().when(Compare::absent(at.clone())));
+    let (mut require, mut volumes) = (Labels::default(), Vec::new());
     if with == 1 {
         let root = volume(&format!("{of}-root"), Some(holder));
         let root_at = keys::volume(&root.meta.project, &root.meta.name);
@@ -185,10 +212,8 @@ async fn create(world: &World, number: u64, with: u64) {
             name: root.meta.name.clone(),
             delete_with_machine: true,
         });
-        txn = txn
-            .when(Compare::absent(root_at.clone()))
-            .put(root_at.clone(), encoded(&root));
-        promised.push((root_at, 1));
+        wish.when(Compare::absent(root_at.clone()));
+        wish.put(root_at, 1, encoded(&root));
     } else {
         // A volume that is there, wherever it is.
         let Ok(Some(kv)) = world.requests.get(&volume_key(number).into(), None).await else {
@@ -217,9 +242,8 @@ async fn create(world: &World, number: u64, with: u64) {
             name: other.meta.name.clone(),
             delete_with_machine: false,
         });
-        txn = txn
-            .when(Compare::mod_revision(kv.key.clone(), kv.mod_revision))
-            .put(kv.key, encoded(&other));
+        wish.when(Compare::mod_revision(kv.key.clone(), kv.mod_revision));
+        wish.put(kv.key.to_string(), other.meta.generation.0, encoded(&other));
     }
     let machine = Machine {
         meta: meta(id, &of),
@@ -242,31 +266,112 @@ async fn create(world: &World, number: u64, with: u64) {
         placement: None,
         status: MachineStatus::pending(),
     };
-    commit(world, txn.put(at, encoded(&machine)), &promised).await;
+    wish.put(at, 1, encoded(&machine));
+    commit(world, wish).await;
 }
 
-/// Writes; what is acknowledged must be there from then on.
-async fn commit(world: &World, txn: Txn, promised: &[(String, u64)]) -> bool {
-    let Ok(result) = world.requests.txn(txn).await else {
-        return true;
-    };
-    if result.succeeded {
-        let mut checker = world.checker();
-        for (key, generation) in promised {
-            let there = checker.machines.contains_key(key) || checker.volumes.contains_key(key);
-            if there {
-                let known = checker.acknowledged.entry(key.clone()).or_default();
-                *known = (*known).max(*generation);
-            } else if !key.starts_with(keys::NODES) {
-                // Only what was asked to go may have gone meanwhile, and that is looked at when it goes.
-                checker.tell("acknowledged, and gone already");
-            }
+/// A write, and what it promises once it is acknowledged.
+struct Wish {
+    txn: Txn,
+    /// Each key, the generation that is there from then on at least, and the value.
+    promised: Vec<(String, u64, Vec<u8>)>,
+}
+
+impl Wish {
+    const fn new(txn: Txn) -> Self {
+        Self {
+            txn,
+            promised: Vec::new(),
         }
     }
-    result.succeeded
+
+    fn when(&mut self, compare: Compare) {
+        self.txn = std::mem::take(&mut self.txn).when(compare);
+    }
+
+    fn put(&mut self, key: String, generation: u64, value: Vec<u8>) {
+        self.txn = std::mem::take(&mut self.txn).put(key.clone(), value.clone());
+        self.promised.push((key, generation, value));
+    }
 }
 
-async fn change<T: Serialize + DeserializeOwned>(world: &World, key: String, change: impl Fn(&mut T) -> bool) {
+/// Writes; what is acknowledged must be there from then on. An answer that does not come is looked for, as clients do.
+async fn commit(world: &World, wish: Wish) -> bool {
+    let Wish { txn, promised } = wish;
+    // A promise that nobody keeps, to see that it is missed.
+    if world.mutation == Mutation::PromisesInVain && world.rng.happens(20) {
+        promise(world, &promised);
+        return true;
+    }
+    match world.requests.txn(txn).await {
+        Ok(result) => {
+            if result.succeeded {
+                promise(world, &promised);
+            }
+            result.succeeded
+        }
+        Err(error) => {
+            if error.is_ambiguous() && is_there(world, &promised).await {
+                world.count("answer found in the store");
+                promise(world, &promised);
+            }
+            true
+        }
+    }
+}
+
+fn promise(world: &World, promised: &[(String, u64, Vec<u8>)]) {
+    let mut checker = world.checker();
+    for (key, generation, _) in promised {
+        let there = checker.machines.contains_key(key) || checker.volumes.contains_key(key);
+        if there {
+            let known = checker.acknowledged.entry(key.clone()).or_default();
+            *known = (*known).max(*generation);
+        } else if !key.starts_with(keys::NODES) {
+            // Only what was asked to go may have gone meanwhile, and that is looked at when it goes.
+            checker.tell("acknowledged, and gone already");
+        }
+    }
+}
+
+/// Whether a write is seen to be done: as long as nobody has written over it, it can be.
+async fn is_there(world: &World, promised: &[(String, u64, Vec<u8>)]) -> bool {
+    let Some((key, _, value)) = promised.last() else {
+        return false;
+    };
+    for _ in 0..20 {
+        if let Ok(kv) = world.requests.get(&key.clone().into(), None).await {
+            return kv.is_some_and(|kv| kv.value == *value);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    false
+}
+
+/// A record that users change.
+trait Spec: Serialize + DeserializeOwned {
+    fn generation(&self) -> u64;
+}
+
+impl Spec for Machine {
+    fn generation(&self) -> u64 {
+        self.meta.generation.0
+    }
+}
+
+impl Spec for Volume {
+    fn generation(&self) -> u64 {
+        self.meta.generation.0
+    }
+}
+
+impl Spec for Node {
+    fn generation(&self) -> u64 {
+        self.meta.generation.0
+    }
+}
+
+async fn change<T: Spec>(world: &World, key: String, change: impl Fn(&mut T) -> bool) {
     for _ in 0..10 {
         let Ok(Some(kv)) = world.requests.get(&key.clone().into(), None).await else {
             return;
@@ -277,10 +382,9 @@ async fn change<T: Serialize + DeserializeOwned>(world: &World, key: String, cha
         if !change(&mut value) {
             return;
         }
-        let txn = Txn::new()
-            .when(Compare::mod_revision(key.clone(), kv.mod_revision))
-            .put(key.clone(), encoded(&value));
-        if commit(world, txn, &[]).await {
+        let mut wish = Wish::new(Txn::new().when(Compare::mod_revision(key.clone(), kv.mod_revision)));
+        wish.put(key.clone(), value.generation(), encoded(&value));
+        if commit(world, wish).await {
             return;
         }
     }

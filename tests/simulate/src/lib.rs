@@ -27,4 +27,5 @@ pub mod rng;
 pub mod run;
 pub mod script;
 pub mod store;
+pub mod supply;
 pub mod world;

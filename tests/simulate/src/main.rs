@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use symphony_simulate::run::{Outcome, Plan, run};
+use symphony_simulate::run::{Plan, run};
 use symphony_simulate::script::{Event, script};
 use symphony_simulate::world::Mutation;
 
@@ -54,18 +54,25 @@ const SHRINK_RUNS: usize = 100;
 const HAPPENS: &[&str] = &[
     "agent-crashed",
     "agent-cut-off",
+    "agent-not-heard",
+    "answer-found-in-the-store",
     "answer-of-the-store-lost",
     "call-came-late",
     "call-held-back",
     "call-repeated",
+    "device-failed",
     "frame-lost",
     "leader-frozen",
+    "ledger-lost",
     "machine-ran",
     "machine-ran-elsewhere",
     "machine-released",
     "manager-crashed",
     "node-fenced",
+    "power-cut-by-devices",
     "power-lost",
+    "step-failed",
+    "step-slow",
     "store-compacted",
     "store-unavailable",
     "watches-lost",
@@ -124,13 +131,31 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if arguments.shrink > 0 {
-        shrink(events, arguments.shrink, |events| run(plan(events), &arguments.root));
+        let what = kind(&outcome.violations[0]);
+        let fails = |events| {
+            run(plan(events), &arguments.root)
+                .violations
+                .iter()
+                .any(|other| kind(other) == what)
+        };
+        shrink(events, arguments.shrink, fails);
     }
     ExitCode::FAILURE
 }
 
-/// Leaves out parts of the script as long as it fails without them.
-fn shrink(mut events: Vec<Event>, mut runs: usize, run: impl Fn(Vec<Event>) -> Outcome) {
+/// What is wrong, whichever machine, volume or node it is about: a shorter script must fail by the same.
+fn kind(violation: &str) -> String {
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_alphabetic() || c == ':');
+    violation
+        .split(' ')
+        .filter(is_word)
+        .take(6)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Leaves out parts of the script as long as it fails in the same way without them.
+fn shrink(mut events: Vec<Event>, mut runs: usize, fails: impl Fn(Vec<Event>) -> bool) {
     let mut part = events.len() / 2;
     while part > 0 && runs > 0 {
         let mut at = 0;
@@ -143,10 +168,10 @@ fn shrink(mut events: Vec<Event>, mut runs: usize, run: impl Fn(Vec<Event>) -> O
                 next.after += gap;
             }
             runs -= 1;
-            if run(fewer.clone()).violations.is_empty() {
-                at = end;
-            } else {
+            if fails(fewer.clone()) {
                 events = fewer;
+            } else {
+                at = end;
             }
         }
         part /= 2;
@@ -165,7 +190,9 @@ fn many(arguments: &Arguments) -> ExitCode {
         .filter_map(|line| line.split('#').next()?.trim().parse().ok());
     // A run is never shorter than its script: so many are enough, and which ones they are does not depend on their speed.
     let runs = (arguments.hours * 60.0 / arguments.minutes as f64).ceil() as usize;
-    let seeds: Vec<u64> = kept.chain(arguments.from..).take(runs).collect();
+    let kept: Vec<u64> = kept.collect();
+    let others = (arguments.from..).filter(|seed| !kept.contains(seed));
+    let seeds: Vec<u64> = kept.iter().copied().chain(others).take(runs).collect();
     let (next, sum) = (AtomicUsize::new(0), Mutex::new(Sum::default()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -189,8 +216,9 @@ fn many(arguments: &Arguments) -> ExitCode {
         println!("seed {seed} again, and its script made as short as it fails:");
         print!("{}", child(arguments, *seed, SHRINK_RUNS).1);
         println!(
-            "the same by: symphony-simulate --seed {seed} --minutes {}",
-            arguments.minutes
+            "the same by: cargo xtask simulate --seed {seed} --minutes {} --mutation {}",
+            arguments.minutes,
+            mutation(arguments)
         );
     }
     if sum.failed.is_empty() && missing.is_empty() {
@@ -293,14 +321,18 @@ impl Sum {
     }
 }
 
+fn mutation(arguments: &Arguments) -> String {
+    let value = clap::ValueEnum::to_possible_value(&arguments.mutation).expect("each has a name");
+    value.get_name().to_owned()
+}
+
 /// One run, in a process of its own; with `shrink` its script is made shorter for so many runs.
 fn child(arguments: &Arguments, seed: u64, shrink: usize) -> (bool, String) {
     let program = std::env::current_exe().expect("this program has a path");
-    let mutation = clap::ValueEnum::to_possible_value(&arguments.mutation).expect("each has a name");
     let output = Command::new(program)
         .args(["--seed", &seed.to_string(), "--minutes", &arguments.minutes.to_string()])
         .args(["--shrink", &shrink.to_string()])
-        .args(["--mutation", mutation.get_name(), "--root"])
+        .args(["--mutation", &mutation(arguments), "--root"])
         .arg(&arguments.root)
         .output()
         .expect("this program runs again");

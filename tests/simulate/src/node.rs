@@ -164,12 +164,12 @@ impl Hardware {
         })
     }
 
-    /// Does a step; nothing of a generation that is over.
-    pub fn export(&mut self, step: &export::Step) -> Stepped {
+    /// Does a step; nothing of a generation that is over, if it `minds` that.
+    pub fn export(&mut self, step: &export::Step, minds: bool) -> Stepped {
         let (floor, served) = self.exports.entry(step.object().to_owned()).or_default();
         match step {
             export::Step::Serve { settings, .. } => {
-                if settings.generation < *floor {
+                if minds && settings.generation < *floor {
                     return Err(format!(
                         "generation {} is over; {floor} was heard of",
                         settings.generation

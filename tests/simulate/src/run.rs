@@ -78,7 +78,7 @@ async fn go(plan: Plan, root: &Path) -> Outcome {
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins`", path.display()))
     };
     // Without a scheduler's component the built-in policy decides: a scheduler has a thread of its own.
-    let components: Vec<Vec<u8>> = ["file", "libvirt", "nbd"].iter().map(read).collect();
+    let components: Vec<Vec<u8>> = ["file", "libvirt", "nbd", "power"].iter().map(read).collect();
     let folder = root.join("target/simulate");
     let options = Options {
         cache_dir: folder.join("compiled"),
@@ -131,6 +131,8 @@ async fn quiet(world: &Arc<World>) {
     }
     let began = Instant::now();
     loop {
+        // A cut that was under way may have come after a server had its power again.
+        (0..SERVERS).for_each(|at| world.power_on(at));
         let before = world.checker().revision;
         sleep(SECOND_LOOK).await;
         let rests = world.checker().revision == before;

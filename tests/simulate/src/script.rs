@@ -45,6 +45,12 @@ pub enum What {
     Cut(usize, u64),
     /// See [`crate::world::World::power_loss`].
     PowerLoss(usize, bool, u64),
+    /// See [`crate::world::World::mute`].
+    Mute(usize, u64),
+    /// See [`crate::world::World::lose_ledger`].
+    LoseLedger(usize),
+    /// A server is cut off and goes on, and has its power cut by its devices.
+    Unheard(usize, u64),
 }
 
 /// Something, and how long to wait before it.
@@ -128,8 +134,11 @@ fn fault(rng: &Rng) -> What {
         18..28 => What::StoreDown(millis(200, 9_000)),
         28..43 => What::LoseAnswers(millis(1_000, 15_000)),
         43..55 => What::CutWatches(rng.happens(500)),
-        55..69 => What::CrashAgent(rng.index(SERVERS)),
-        69..83 => What::Cut(rng.index(SERVERS), millis(500, 40_000)),
+        55..65 => What::CrashAgent(rng.index(SERVERS)),
+        65..67 => What::LoseLedger(rng.index(SERVERS)),
+        67..77 => What::Cut(rng.index(SERVERS), millis(500, 40_000)),
+        77..82 => What::Mute(rng.index(SERVERS), millis(500, 20_000)),
+        82..88 => What::Unheard(rng.index(SERVERS), millis(1_000, 40_000)),
         _ => What::PowerLoss(rng.index(SERVERS), rng.happens(600), millis(1_000, 40_000)),
     }
 }

@@ -16,6 +16,7 @@ use crate::agent::{self, Server};
 use crate::check::Checker;
 use crate::rng::Rng;
 use crate::store::SimStore;
+use crate::supply;
 
 /// How many managers there are.
 pub const MANAGERS: usize = 3;
@@ -32,12 +33,20 @@ pub enum Mutation {
     IgnoresAll,
     /// Agents do what was decided on before a release.
     IgnoresFloors,
+    /// Agents do what was decided on before their server was let in again.
+    IgnoresAdmission,
     /// Agents that start anew have forgotten what they heard, and work at once.
     ForgetsLedger,
     /// Agents that come back after a fence end nothing.
     KeepsAll,
     /// Operators fence servers that run.
     FencesWithoutProof,
+    /// Boards say that servers are off that run.
+    BoardsLie,
+    /// Agents serve generations of volumes that are over.
+    IgnoresGenerations,
+    /// Writes are acknowledged that nobody did.
+    PromisesInVain,
 }
 
 /// A name that is one.
@@ -148,6 +157,12 @@ impl World {
         let mut faults = lock(&self.faults).clone();
         *faults.entry("answer of the store lost").or_default() += self.requests.lost();
         faults
+    }
+
+    /// How many of a thousand steps fail, and how many take long, while there are faults.
+    #[must_use]
+    pub fn slow_permille(&self) -> u64 {
+        if *lock(&self.late) { 5 } else { 0 }
     }
 
     /// How many of a thousand calls come again later.
@@ -317,6 +332,42 @@ impl World {
         self.count("agent cut off");
     }
 
+    /// For a while a server hears, and is not heard.
+    pub fn mute(&self, at: usize, millis: u64) {
+        self.servers()[at].mute_until = Some(Instant::now() + Duration::from_millis(millis));
+        self.count("agent not heard");
+    }
+
+    /// An agent ends and comes again, and what it had written down is gone.
+    pub fn lose_ledger(&self, at: usize) {
+        self.servers()[at].lose_ledger(self.mutation);
+        self.count("ledger lost");
+    }
+
+    /// One of a server's devices is told to cut its power. One in five does not.
+    pub fn cut_power(&self, at: usize, device: usize) {
+        if self.rng.happens(200) {
+            self.count("device failed");
+            return;
+        }
+        let mut servers = self.servers();
+        servers[at].cuts[device] = true;
+        if !supply::is_cut(servers[at].cuts) || servers[at].off {
+            return;
+        }
+        servers[at].off = true;
+        servers[at].crash(self.mutation);
+        servers[at].hardware.power_off();
+        drop(servers);
+        self.count("power cut by devices");
+    }
+
+    /// A server has power (again).
+    pub fn power_on(&self, at: usize) {
+        let mut servers = self.servers();
+        (servers[at].off, servers[at].cuts) = (false, supply::Cuts::default());
+    }
+
     /// A server loses its power; somebody may say so to the cluster; later it has power again.
     pub async fn power_loss(self: Arc<Self>, at: usize, fences: bool, millis: u64) {
         if self.mutation == Mutation::FencesWithoutProof && fences {
@@ -344,14 +395,14 @@ impl World {
             }
         }
         sleep(Duration::from_millis(millis)).await;
-        self.servers()[at].off = false;
+        self.power_on(at);
     }
 
     /// No more faults: all that was away comes back.
     pub async fn heal(self: &Arc<Self>) {
         *lock(&self.late) = false;
         for server in self.servers().iter_mut() {
-            server.cut_until = None;
+            (server.cut_until, server.mute_until) = (None, None);
         }
         for at in 0..MANAGERS {
             self.start_manager(at).await;

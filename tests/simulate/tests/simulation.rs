@@ -51,7 +51,13 @@ fn a_script_that_fails_is_made_shorter_and_fails_still() {
             .ok()
     });
     assert!(shrunk.is_some_and(|events| events < 100), "{said}");
-    assert!(said.contains("the same by: symphony-simulate --seed "), "{said}");
+    let again = said
+        .lines()
+        .find(|line| line.starts_with("the same by: cargo xtask simulate --seed "));
+    assert!(
+        again.is_some_and(|line| line.ends_with("--mutation keeps-all")),
+        "{said}"
+    );
 }
 
 /// Each is found within so many seeds.
@@ -59,7 +65,15 @@ fn is_found(mutation: &str, seeds: u32) {
     let finds = |seed: u32| {
         let output = simulate(&["--seed", &seed.to_string(), "--minutes", "60", "--mutation", mutation]);
         let said = said(&output);
-        said.contains(" runs on ") || said.contains(" is written to by ") || said.contains(" is left on ")
+        let wrong = [
+            " runs on ",
+            " is written to by ",
+            " is left on ",
+            " is served again ",
+            " what was acknowledged",
+            " was acknowledged and is not there",
+        ];
+        wrong.iter().any(|wrong| said.contains(wrong))
     };
     assert!((1..=seeds).any(finds), "{mutation} was not found");
 }
@@ -67,6 +81,26 @@ fn is_found(mutation: &str, seeds: u32) {
 #[test]
 fn a_fence_without_proof_is_found() {
     is_found("fences-without-proof", 40);
+}
+
+#[test]
+fn a_board_that_lies_is_found() {
+    is_found("boards-lie", 40);
+}
+
+#[test]
+fn a_promise_that_nobody_keeps_is_found() {
+    is_found("promises-in-vain", 10);
+}
+
+#[test]
+fn an_agent_that_ignores_everything_is_found() {
+    is_found("ignores-all", 120);
+}
+
+#[test]
+fn a_generation_that_is_served_again_is_found() {
+    is_found("ignores-generations", 120);
 }
 
 #[test]

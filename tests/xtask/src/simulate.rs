@@ -13,6 +13,15 @@ pub(crate) struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// This seed alone: what a failed run says of itself.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long each script is, in simulated minutes.
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// Something that is wrong on purpose: `keeps-all`, `boards-lie`, …; the simulation names them all.
+    #[arg(long, default_value = "none")]
+    mutation: String,
     /// Optimised; building that takes some minutes.
     #[arg(long)]
     release: bool,
@@ -25,6 +34,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.release {
         words.push("--release");
     }
-    words.extend(["--", "--hours", &hours, "--from", &from]);
+    let (minutes, seed) = (
+        arguments.minutes.to_string(),
+        arguments.seed.map(|seed| seed.to_string()),
+    );
+    words.extend(["--", "--hours", &hours, "--from", &from, "--minutes", &minutes]);
+    words.extend(["--mutation", &arguments.mutation]);
+    if let Some(seed) = &seed {
+        words.extend(["--seed", seed]);
+    }
     start(&mut cargo(&words))
 }

@@ -16,7 +16,7 @@ use symphony_core::keys;
 use symphony_core::machine::Machine;
 use symphony_core::name::Name;
 use symphony_core::plan::Goal;
-use symphony_core::plan::export::{Exports, Intent, Served};
+use symphony_core::plan::export::{Exports, Fact, Intent, Served};
 use symphony_core::volume::{Placement, Volume, VolumePhase};
 use symphony_protocol::{ExportAccess, Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Txn};
@@ -128,10 +128,16 @@ pub(super) async fn pass(context: &Context, id: VolumeId) -> Result<(), PassErro
     }
     let one = OneExport::new(context, &wanted.volume.value, &export.value)?;
     let intent = one.intent(Goal::Present, &wanted.writer);
-    match drive::drive(context, &one, &intent).await? {
-        End::Met(Some(served)) => keep(context, &export, &one, &served).await,
-        End::Met(None) => Err(PassError::WrongAnswer),
-        End::Impossible(why) => Err(PassError::Refused(why)),
+    match drive::drive(context, &one, &intent).await {
+        Ok(End::Met(Some(served))) => keep(context, &export, &one, &served).await,
+        Ok(End::Met(None)) => Err(PassError::WrongAnswer),
+        Ok(End::Impossible(why)) => Err(PassError::Refused(why)),
+        // It was to end, its node did that, and nobody heard of it before it was wanted again by the same machine there.
+        Err(PassError::Over) => {
+            raise(context, &wanted, Some(&export)).await?;
+            Err(PassError::Raced)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -298,6 +304,14 @@ impl Driven for OneExport<'_> {
 
     fn generation(&self) -> Generation {
         self.export.generation
+    }
+
+    fn adapt(&self, intent: &mut Intent, facts: &[Fact]) -> Result<(), PassError> {
+        let over = |Fact::Serving(fact): &Fact| fact.object == intent.object && fact.floor > intent.settings.generation;
+        match intent.goal == Goal::Present && facts.iter().any(over) {
+            true => Err(PassError::Over),
+            false => Ok(()),
+        }
     }
 
     fn work(&self, task: Task<Exports>) -> Work {

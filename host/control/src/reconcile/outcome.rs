@@ -33,6 +33,9 @@ pub(crate) enum PassError {
     /// It changes by itself as fast as it is worked on.
     #[error("it does not stay as it is put; it is left alone for a while")]
     Unsteady,
+    /// What it is to become has ended for ever on its node: it needs another generation.
+    #[error("its generation is over on its node")]
+    Over,
     /// Its driver says that it can't be made as asked.
     #[error("it can't be made as asked: {0}")]
     Refused(String),
@@ -59,7 +62,7 @@ impl PassError {
     /// One word and one sentence for the resource's condition.
     pub(crate) fn condition(&self) -> (&'static str, String) {
         let reason = match self {
-            Self::Raced => "changed",
+            Self::Raced | Self::Over => "changed",
             Self::Node(_) | Self::WrongAnswer => "node-failed",
             Self::Driver(_) | Self::Plan(_) => "driver-failed",
             Self::Unsteady => "unsteady",

@@ -171,6 +171,30 @@ async fn a_machine_that_may_not_leave_its_volume_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_is_over_on_its_node_is_followed_by_the_next() {
+    let loops = Loops::start().await;
+    let a = SimulatedAgent::connect(&loops.control, "a", 10 * GIB).await;
+    let one = loops.alone("one").await;
+    let b = SimulatedAgent::connect(&loops.control, "b", 10 * GIB).await;
+    loops.cordon("a", true).await;
+    loops.give(&one.volume, "far", true).await;
+    let far = loops.running("far").await;
+    // Its node did an order to end it, of which nobody heard, and the same machine on the same node wants it.
+    let (node, id) = (Arc::clone(&a.node), one.volume.meta.id.to_string());
+    a.cut().await;
+    *node.lock().unwrap().exports.get_mut(&id).unwrap() = (2, None);
+    let a = SimulatedAgent::connect_to(&loops.control, "a", 10 * GIB, node).await;
+    until_served(&a, &one, |(_, served)| {
+        served.as_ref().is_some_and(|served| served.generation == 2)
+    })
+    .await;
+    let export = loops.export(&one).await.unwrap();
+    assert_eq!(export.generation, Generation(2));
+    assert_eq!(export.writer.unwrap().machine, far.meta.id);
+    drop(b);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_is_served_again_and_what_moves_on_is_over() {
     let loops = Loops::start().await;
     let a = SimulatedAgent::connect(&loops.control, "a", 10 * GIB).await;
