@@ -41,6 +41,9 @@ const TRIES: u32 = 20;
 #[derive(Clone)]
 pub struct Members {
     store: Arc<dyn Store>,
+    /// A token of many uses is one record: whoever comes with it at the same time to the same manager waits in line, and
+    /// contends with those of other managers only.
+    line: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a new member gets.
@@ -113,7 +116,8 @@ impl Members {
     /// The members of the cluster in this store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        let line = Arc::default();
+        Self { store, line }
     }
 
     /// The cluster; nothing when nobody has made it.

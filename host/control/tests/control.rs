@@ -8,6 +8,7 @@ mod control {
     mod growing;
     mod harness;
     mod machines;
+    mod members;
     mod networks;
     mod power;
     mod sessions;

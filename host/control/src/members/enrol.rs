@@ -43,6 +43,7 @@ impl Members {
         }
         let by = request_key(applicant.csr_pem)?;
         let key = keys::node_enrolment(node);
+        let _next = self.line.lock().await;
         for _ in 0..TRIES {
             let (authority, still) = self.authority().await?;
             let seen: Seen<Enrolment> = self.read(&key).await?;
