@@ -6,7 +6,7 @@
 //! ```text
 //!   membership ◄── control socket ◄── operator
 //!        │           ┌────────── session ◄────── manager
-//!        ▼           ▼                                        executors: storage, image, compute, network
+//!        ▼           ▼                                        executors: storage, image, compute, network, fence
 //!   ledger ◄────── calls ──────► Executor::run ──────► folder, intake, jail
 //!                                     │
 //!                                 data port ◄────── managers, other nodes

@@ -8,15 +8,17 @@
 //! | I2 | a machine runs on one server | after each step, and at the end also: nothing is left where it is not placed |
 //! | I3 | nothing is started elsewhere by a clock | power comes back, and servers are cut off, without anybody fencing them: I2 holds |
 //! | I4 | claims are what is placed, and no more than there is | after each revision |
-//! | I5 | what was acknowledged as made is there; changes of it are not followed yet | after each revision, and at the end |
+//! | I5 | what was acknowledged is there: made, and changed, also when the answer was lost and is found in the store | after each revision, and at the end |
 //! | I6 | epochs, tenures and admissions never go back | after each revision |
 //! | I7, I8 | what was cut off anywhere comes to its end, and leaves nothing | at the end: all is as wanted, and nothing is written any more |
+//! | | a generation of an export that is over is not served again | after each step of a server |
 //! | I9 | nothing goes that nobody asked to go | at each deletion |
 //!
 //! Not here: what needs real agents (journals, jails, filters of ports: their own tests), tokens and certificates
-//! (`host/server`, `host/pki`), plugins that lie (`tests/it`), two versions (the protocol's tests). What a rule alone is good
-//! for is searched in `tests/models`: an agent that ignores its admission, or the generation of an export, is not found out
-//! here, for what it takes is too rare, or beyond what a simulated server has. [`world::Mutation`] has those breaks that are.
+//! (`host/server`, `host/pki`), plugins that lie (`tests/it`), two versions (the protocol's tests), a store that was put back to
+//! an older state (`host/control`). What a rule alone is good for is searched in `tests/models`: an agent that ignores its
+//! admission is not found out here, for what it takes is too rare. [`world::Mutation`] has the breaks, and the tests those that
+//! are found.
 
 pub mod agent;
 pub mod check;
