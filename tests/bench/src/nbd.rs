@@ -77,7 +77,12 @@ pub(crate) async fn measure(values: &mut Values) -> Result<Option<Cloud>, Box<dy
         sockets(&cloud.dir().join("nodes/node-2")).into_iter().next()
     })
     .await;
-    let far = format!("nbd+unix:///{}?socket={}", volume.meta.id, socket.display());
+    // A socket's path is short, and a cloud's folder need not be: it is reached from the folder that it is in.
+    let (folder, socket) = (socket.parent(), socket.file_name());
+    let (Some(folder), Some(socket)) = (folder, socket.and_then(|name| name.to_str())) else {
+        return Err("a socket has a name and a folder".into());
+    };
+    let far = format!("nbd+unix:///{}?socket={socket}", volume.meta.id);
     let near = file.display().to_string();
     for (size, count, rate, ratio, unit) in [
         ("1M", 1_000, "nbd.read_1m_mib_per_s", "nbd.read_1m_ratio", 1.0),
@@ -85,8 +90,8 @@ pub(crate) async fn measure(values: &mut Values) -> Result<Option<Cloud>, Box<dy
     ] {
         let (mut fars, mut nears) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            fars.push(read(&far, size, count)? * unit);
-            nears.push(read(&near, size, count)? * unit);
+            fars.push(read(folder, &far, size, count)? * unit);
+            nears.push(read(folder, &near, size, count)? * unit);
         }
         let (far, near) = (median(fars), median(nears));
         values.put(rate, far);
@@ -96,7 +101,7 @@ pub(crate) async fn measure(values: &mut Values) -> Result<Option<Cloud>, Box<dy
 }
 
 /// Reads per second, by `qemu-img bench`.
-fn read(from: &str, size: &str, count: u32) -> Result<f64, Box<dyn Error>> {
+fn read(folder: &Path, from: &str, size: &str, count: u32) -> Result<f64, Box<dyn Error>> {
     let start = Instant::now();
     let output = Command::new("qemu-img")
         .args([
@@ -114,6 +119,7 @@ fn read(from: &str, size: &str, count: u32) -> Result<f64, Box<dyn Error>> {
             &count.to_string(),
         ])
         .arg(from)
+        .current_dir(folder)
         .output()?;
     if !output.status.success() {
         return Err(format!("qemu-img bench {from}: {}", String::from_utf8_lossy(&output.stderr)).into());

@@ -6,5 +6,7 @@ mod export;
 mod join;
 #[path = "protocols/leader.rs"]
 mod leader;
+#[path = "protocols/proof.rs"]
+mod proof;
 #[path = "protocols/tenure.rs"]
 mod tenure;

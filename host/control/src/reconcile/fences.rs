@@ -1,12 +1,13 @@
 //! One pass over a node whose power is to be cut.
 //!
 //! ```text
-//!   the record, as it is ─► nodes that can ask its devices ─► plans and steps there ─► seen off ─► fenced, if the record is
-//!                                                                                                  still as it was
+//!   the record, as it is ─► nodes that can ask its devices ─► plans and steps there ─► seen off ─► seen off again, with
+//!                                        nothing done in between ─► fenced, if the record is still as it was
 //! ```
 //!
 //! The revision is read before the devices are asked. A node that is heard of meanwhile changes its record, and is not
-//! fenced.
+//! fenced. Devices are not looked at in one moment: a second look tells that none was turned on between those of the first.
+//! The protocol is searched as a model in `tests/models`: proof.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use symphony_core::event::{Event, Severity, Subject};
 use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::node::{Node, NodePhase};
-use symphony_core::plan::fence::{Fact, Fences, Intent, Step};
+use symphony_core::plan::fence::{Fact, Fences, Intent, Off, Step};
 use symphony_core::power::NodePower;
 use symphony_protocol::{Outcome, Seen, Task, Work};
 use symphony_store::{Compare, Txn};
@@ -32,6 +33,8 @@ use super::{Context, PassError};
 
 /// Most nodes that are asked to ask, in one pass.
 const ASKING_MAX: usize = 3;
+/// Most runs of plans until two looks show the same.
+const RUNS_MAX: u32 = 4;
 /// Longest text of what holds a fence up, in characters.
 const HELD_MAX: usize = 1_000;
 
@@ -57,8 +60,7 @@ pub(super) async fn pass(context: &Context, name: &Name) -> Result<(), PassError
     let asking = asking_nodes(&context.view.read(), &context.agents, name, power);
     let mut held: Vec<String> = Vec::new();
     for at in asking.iter().take(ASKING_MAX) {
-        let one = OneFence::new(context, node, power, at);
-        match drive::drive(context, &one, &Intent::of(name, power)).await {
+        match see_off(context, node, power, at).await {
             Ok(End::Met(off)) => {
                 let why = format!(
                     "its devices of level {} say that it is off, as node {at} saw",
@@ -67,7 +69,7 @@ pub(super) async fn pass(context: &Context, name: &Name) -> Result<(), PassError
                 return commit(context, &stored, &why).await;
             }
             Ok(End::Impossible(why)) => held.push(why),
-            Err(error @ (PassError::Node(_) | PassError::Waits(_) | PassError::WrongAnswer)) => {
+            Err(error @ (PassError::Node(_) | PassError::Waits(_) | PassError::Unsteady | PassError::WrongAnswer)) => {
                 held.push(format!("asked by node {at}: {}", chain(&error)));
             }
             Err(error) => return Err(error),
@@ -80,6 +82,24 @@ pub(super) async fn pass(context: &Context, name: &Name) -> Result<(), PassError
     let held = held.join("; ");
     say(context, &stored, &held).await?;
     Err(PassError::Refused(held))
+}
+
+/// Has the power cut, and looks until two looks in a row show that it is, by the same devices.
+async fn see_off(context: &Context, node: &Node, power: &NodePower, at: &Name) -> Result<End<Off>, PassError> {
+    let intent = Intent::of(&node.meta.name, power);
+    let mut seen: Option<Off> = None;
+    for _ in 0..RUNS_MAX {
+        let one = OneFence::new(context, node, power, at);
+        let off = match drive::drive(context, &one, &intent).await? {
+            End::Met(off) => off,
+            End::Impossible(why) => return Ok(End::Impossible(why)),
+        };
+        if seen == Some(off) && !one.has_cut() {
+            return Ok(End::Met(off));
+        }
+        seen = Some(off);
+    }
+    Err(PassError::Unsteady)
 }
 
 async fn commit(context: &Context, stored: &Stored<Node>, why: &str) -> Result<(), PassError> {
@@ -155,6 +175,13 @@ impl<'a> OneFence<'a> {
             at,
             tried: Mutex::default(),
         }
+    }
+}
+
+impl OneFence<'_> {
+    /// Whether a device was told to cut the power.
+    fn has_cut(&self) -> bool {
+        !self.tried.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 

@@ -164,6 +164,32 @@ async fn what_is_not_off_is_not_fenced_and_the_next_node_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_off_for_one_look_proves_nothing() {
+    let loops = Loops::start().await;
+    let first = loops.joins("n1", &new_node()).await;
+    loops.has_devices("n1", &devices(&[1, 1])).await;
+    let looks = std::cell::Cell::new(1);
+    let two = asking(vec![Supply::OffFor { looks }, Supply::Works { on: false }]);
+    let _second = loops.joins_asking("n2", &two).await;
+    first.cut().await;
+    loops.is_unknown("n1").await;
+    loops.control.cut_power(&name("n1"), WHY).await.unwrap();
+    let waits = loops.node_when("n1", "held up", |node| !held(node).is_empty()).await;
+    assert!(
+        waits.phase() == NodePhase::Unknown && held(&waits).contains("device 0 (fence_x) is on"),
+        "{}",
+        held(&waits)
+    );
+    assert!(loops.told("fenced").await.is_empty());
+    // What is off in both looks is.
+    two.lock()
+        .unwrap()
+        .supplies
+        .insert("0".to_owned(), Supply::Works { on: true });
+    loops.node_until("n1", NodePhase::Fenced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_heard_of_while_its_power_is_cut_is_not_fenced() {
     let loops = Loops::start().await;
     let one = new_node();

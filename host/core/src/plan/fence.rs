@@ -128,7 +128,7 @@ impl Kind for Fences {
     }
 
     /// Each device of one level says that it is off. What one of several supplies says proves nothing, and neither do parts
-    /// of two levels.
+    /// of two levels. One look is not yet enough to fence the node: devices are not asked in one moment.
     fn met(intent: &Intent, facts: &[Fact]) -> Option<Off> {
         let off = |number: u32| {
             let mut of = facts

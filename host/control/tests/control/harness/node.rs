@@ -46,13 +46,20 @@ pub(crate) enum Supply {
     Works { on: bool },
     /// Says that it is on, whatever it is told.
     Stuck,
+    /// Says that it is off when it is asked for so many times, and on afterwards: somebody turned it on between two looks.
+    OffFor { looks: std::cell::Cell<u32> },
 }
 
 impl Supply {
-    const fn state(&self) -> PowerState {
+    fn state(&self) -> PowerState {
+        if let Self::OffFor { looks } = self {
+            let left = looks.get();
+            looks.set(left.saturating_sub(1));
+            return if left > 0 { PowerState::Off } else { PowerState::On };
+        }
         match self {
             Self::Works { on: false } => PowerState::Off,
-            Self::Works { on: true } | Self::Stuck => PowerState::On,
+            Self::Works { on: true } | Self::Stuck | Self::OffFor { .. } => PowerState::On,
         }
     }
 }
