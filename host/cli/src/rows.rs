@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use symphony_api::v1::{
-    Condition, Event, Image, Labels, Metadata, Node, NodeCompute, Plugin, Service, Severity, Slot, Truth,
+    Condition, Event, Image, Labels, Metadata, Node, NodeCompute, NodePower, Plugin, PowerDevice, Service, Severity,
+    Slot, Truth,
 };
 use symphony_core::quantity::Bytes;
 
@@ -110,6 +111,20 @@ impl Listed for Node {
         if let Some(underlay) = &self.status.underlay {
             fields.push(("networks", format!("reached at {underlay}")));
         }
+        if let Some(fencing) = &self.status.fencing {
+            let held = match fencing.held_by.as_str() {
+                "" => String::new(),
+                held => format!("\nheld up: {held}"),
+            };
+            let since = age(fencing.since, now);
+            fields.push(("fencing", format!("for {since}: {}{held}", fencing.why)));
+        }
+        if let Some(devices) = &self.spec.power {
+            fields.push(("power", power(devices)));
+        }
+        if !self.status.fence_programs.is_empty() {
+            fields.push(("may ask", self.status.fence_programs.join(", ")));
+        }
         let services: Vec<_> = self
             .status
             .services
@@ -146,6 +161,24 @@ fn machines(have: &NodeCompute) -> String {
     )
 }
 
+/// What can cut a node's power.
+fn power(power: &NodePower) -> String {
+    let device = |device: &PowerDevice| {
+        let options = device.options.iter().map(|(name, value)| format!(" {name}={value}"));
+        format!(
+            "level {}: {}{}\n",
+            device.level,
+            device.program,
+            options.collect::<String>()
+        )
+    };
+    let mut text: String = power.devices.iter().map(device).collect();
+    if let Some(after) = power.after_s {
+        _ = writeln!(text, "by itself when nothing was heard of it for {after} s");
+    }
+    text
+}
+
 fn node_status(node: &Node) -> String {
     let ready = node
         .status
@@ -160,11 +193,9 @@ fn node_status(node: &Node) -> String {
         ("", Some(Truth::Unknown) | None) => "Unknown",
         (phase, _) => phase,
     };
-    if node.spec.cordoned {
-        format!("{word},Cordoned")
-    } else {
-        word.to_owned()
-    }
+    let fencing = if node.status.fencing.is_some() { ",Fencing" } else { "" };
+    let cordoned = if node.spec.cordoned { ",Cordoned" } else { "" };
+    format!("{word}{fencing}{cordoned}")
 }
 
 impl Listed for Plugin {

@@ -202,6 +202,23 @@ fn nodes() {
         shown.contains("cpus: 3 claimed of 16 (4 processors)") && shown.contains("memory: 1.5GiB claimed of 8GiB"),
         "{shown}"
     );
+    let mut going = node("node-3", "Unknown", false);
+    going.status.fencing = Some(object(serde_json::json!({
+        "since": "2026-11-23T11:59:00Z", "why": "an operator asked for it", "held_by": "device 0 is on",
+    })));
+    going.spec.power = Some(object(serde_json::json!({
+        "devices": [{"level": 1, "program": "fence_x", "options": {"ip": "10.9.0.3", "password": "@ipmi"}}], "after_s": 120,
+    })));
+    let shown = details(&going.details(now()));
+    for part in [
+        "Unknown,Fencing",
+        "for 60s: an operator asked for it",
+        "held up: device 0 is on",
+        "level 1: fence_x ip=10.9.0.3 password=@ipmi",
+        "for 120 s",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
     assert_eq!(
         narrow(&[first, node("node-2", "Unknown", true)]),
         "NAME    STATUS            ROLES        CPUS  MEMORY       CAPACITY  CLAIMED  FREE   LABELS  AGE\n\
