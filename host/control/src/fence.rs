@@ -19,7 +19,7 @@ mod power;
 mod released;
 
 use symphony_core::condition::{Condition, Truth};
-use symphony_core::event::Severity;
+use symphony_core::event::{Event, Severity};
 use symphony_core::keys;
 use symphony_core::machine::Machine;
 use symphony_core::name::Name;
@@ -131,12 +131,15 @@ pub(crate) fn fenced(stored: &Stored<Node>, why: &str) -> Result<(Node, Txn), Wr
     let message = format!("node {name} was fenced ({why}): what can run elsewhere is placed anew");
     let told = event(Severity::Warning, "fenced", about_node(&name), message);
     let told = with(told, "admission", node.status.admission);
-    let key = keys::node(&name);
-    let txn = Txn::new()
-        .when(Compare::mod_revision(key.clone(), stored.revision))
-        .put_record(key, &node)?
-        .tell(&told)?;
+    let txn = changed(stored, &node, &told)?;
     Ok((node, txn))
+}
+
+/// Writes a node's record, if it is still as it was read, and tells of it.
+pub(crate) fn changed(before: &Stored<Node>, node: &Node, told: &Event) -> Result<Txn, WriteError> {
+    let key = keys::node(&node.meta.name);
+    let txn = Txn::new().when(Compare::mod_revision(key.clone(), before.revision));
+    Ok(txn.put_record(key, node)?.tell(told)?)
 }
 
 /// What keeps a machine on its node: a volume of its own that is there. Nothing when it can run elsewhere.

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use symphony_core::name::Name;
 use symphony_protocol::Notice;
+use symphony_store::Txn;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -38,7 +39,7 @@ use crate::agents::Agents;
 use crate::metrics::Metrics;
 use crate::plugins::Slots;
 use crate::view::{ResourceKey, SegmentKey, State, View};
-use crate::write::Writer;
+use crate::write::{WriteError, Writer};
 
 use due::{Lane, Spec, Subject, Work};
 pub(crate) use exports::Seeing;
@@ -278,6 +279,18 @@ fn is_settled(state: &State, context: &Context, key: &SegmentKey) -> bool {
     match (state.ports.get(key), session) {
         (Some(segment), Some(session)) => context.settled.has(key, segment.own_changed, session),
         _ => false,
+    }
+}
+
+/// Writes what a pass has found out. A record that changed meanwhile ends the pass.
+pub(crate) async fn commit(context: &Context, txn: Txn) -> Result<(), PassError> {
+    match context.writer.commit(txn).await {
+        Ok(revision) => {
+            context.view.seen(revision).await;
+            Ok(())
+        }
+        Err(WriteError::Conflict) => Err(PassError::Raced),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -27,7 +27,6 @@ pub const AFTER_S_MIN: u32 = 30;
 
 /// How a node's power is cut.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct NodePower {
     /// At most [`DEVICES_MAX`]. A device's number is its place here.
     pub devices: Vec<Device>,
@@ -39,7 +38,6 @@ pub struct NodePower {
 
 /// Something that can cut a node's power.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Device {
     /// From 1 to [`LEVEL_MAX`]. All devices of one level together cut the power (the two sockets of a server with two
     /// supplies); a later level is for when an earlier one fails.

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use symphony_core::counter::Generation;
 use symphony_core::event::Severity;
 use symphony_core::id::NodeId;
-use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::node::{Node, NodePhase};
 use symphony_core::plan::fence::{Fact, Fences, Intent, PowerFact};
 use symphony_core::plan::{Kind, check_probes};
 use symphony_core::power::{Fencing, NodePower};
 use symphony_protocol::{Outcome, Task, Work};
-use symphony_store::{Compare, Txn};
+use symphony_store::Txn;
 
 use crate::agents::{Agents, Request};
 use crate::clock;
@@ -20,9 +19,9 @@ use crate::control::Control;
 use crate::events::{about_node, event};
 use crate::reconcile::TRIES;
 use crate::view::{State, Stored};
-use crate::write::{TxnRecords as _, WriteError};
+use crate::write::WriteError;
 
-use super::FenceError;
+use super::{FenceError, changed};
 
 /// What the devices of a node say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,11 +123,7 @@ pub(crate) fn begin(stored: &Stored<Node>, why: &str) -> Result<(Node, Txn), Wri
     });
     let message = format!("the power of node {name} is to be cut: {why}");
     let told = event(Severity::Warning, "power-cut-wanted", about_node(&name), message);
-    let key = keys::node(&name);
-    let txn = Txn::new()
-        .when(Compare::mod_revision(key.clone(), stored.revision))
-        .put_record(key, &node)?
-        .tell(&told)?;
+    let txn = changed(stored, &node, &told)?;
     Ok((node, txn))
 }
 

@@ -28,7 +28,7 @@ use crate::write::{TxnRecords as _, WriteError};
 
 use super::drive::{Driven, End};
 use super::outcome::PassError;
-use super::{Context, drive};
+use super::{Context, commit, drive};
 
 /// How often it is looked whether what is served is served still.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -241,17 +241,6 @@ async fn write(context: &Context, before: &Stored<Export>, next: &Export) -> Res
         .put_record(at, next)
         .map_err(WriteError::from)?;
     commit(context, txn).await
-}
-
-async fn commit(context: &Context, txn: Txn) -> Result<(), PassError> {
-    match context.writer.commit(txn).await {
-        Ok(revision) => {
-            context.view.seen(revision).await;
-            Ok(())
-        }
-        Err(WriteError::Conflict) => Err(PassError::Raced),
-        Err(error) => Err(error.into()),
-    }
 }
 
 struct OneExport<'a> {

@@ -14,22 +14,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use symphony_core::counter::Generation;
 use symphony_core::event::{Event, Severity, Subject};
-use symphony_core::keys;
 use symphony_core::name::Name;
 use symphony_core::node::{Node, NodePhase};
 use symphony_core::plan::fence::{Fact, Fences, Intent, Off, Step};
 use symphony_core::power::NodePower;
 use symphony_protocol::{Outcome, Seen, Task, Work};
-use symphony_store::{Compare, Txn};
 
 use crate::chain::chain;
 use crate::events::{about_node, event};
-use crate::fence::{asking_nodes, fenced, generation, programs};
+use crate::fence::{asking_nodes, changed, fenced, generation, programs};
 use crate::view::Stored;
-use crate::write::{TxnRecords as _, WriteError};
 
 use super::drive::{self, Driven, End};
-use super::{Context, PassError};
+use super::{Context, PassError, commit};
 
 /// Most nodes that are asked to ask, in one pass.
 const ASKING_MAX: usize = 3;
@@ -66,7 +63,7 @@ pub(super) async fn pass(context: &Context, name: &Name) -> Result<(), PassError
                     "its devices of level {} say that it is off, as node {at} saw",
                     off.level
                 );
-                return commit(context, &stored, &why).await;
+                return fence(context, &stored, &why).await;
             }
             Ok(End::Impossible(why)) => held.push(why),
             Err(error @ (PassError::Node(_) | PassError::Waits(_) | PassError::Unsteady | PassError::WrongAnswer)) => {
@@ -102,14 +99,14 @@ async fn see_off(context: &Context, node: &Node, power: &NodePower, at: &Name) -
     Err(PassError::Unsteady)
 }
 
-async fn commit(context: &Context, stored: &Stored<Node>, why: &str) -> Result<(), PassError> {
+async fn fence(context: &Context, stored: &Stored<Node>, why: &str) -> Result<(), PassError> {
     // On the list before its node is registered: so either this sees it, or the record changes under what is written here.
     if context.agents.has_session(&stored.value.meta.name) {
         return Err(PassError::Raced);
     }
     let (_, txn) = fenced(stored, why)?;
     symphony_crash::point("control.fence.before_commit");
-    write(context, txn).await?;
+    commit(context, txn).await?;
     symphony_crash::point("control.fence.after_commit");
     Ok(())
 }
@@ -121,7 +118,7 @@ async fn end(context: &Context, stored: &Stored<Node>, why: &str) -> Result<(), 
     let name = &node.meta.name;
     let message = format!("the power of node {name} is not to be cut any more: {why}");
     let told = event(Severity::Normal, "power-cut-ended", about_node(name), message);
-    write(context, record(stored, &node, &told)?).await
+    commit(context, changed(stored, &node, &told)?).await
 }
 
 /// Writes down what holds a fence up.
@@ -135,24 +132,7 @@ async fn say(context: &Context, stored: &Stored<Node>, held: &str) -> Result<(),
     let name = &node.meta.name;
     let message = format!("the power of node {name} could not be cut: {held}");
     let told = event(Severity::Warning, "power-cut-failed", about_node(name), message);
-    write(context, record(stored, &node, &told)?).await
-}
-
-fn record(stored: &Stored<Node>, node: &Node, told: &Event) -> Result<Txn, WriteError> {
-    let key = keys::node(&node.meta.name);
-    let txn = Txn::new().when(Compare::mod_revision(key.clone(), stored.revision));
-    Ok(txn.put_record(key, node)?.tell(told)?)
-}
-
-async fn write(context: &Context, txn: Txn) -> Result<(), PassError> {
-    match context.writer.commit(txn).await {
-        Ok(revision) => {
-            context.view.seen(revision).await;
-            Ok(())
-        }
-        Err(WriteError::Conflict) => Err(PassError::Raced),
-        Err(error) => Err(error.into()),
-    }
+    commit(context, changed(stored, &node, &told)?).await
 }
 
 /// A node's power, as another node asks for it.

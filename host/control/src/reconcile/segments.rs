@@ -25,7 +25,7 @@ use crate::write::{TxnRecords as _, WriteError};
 
 use super::drive::{Driven, End};
 use super::outcome::PassError;
-use super::{Context, drive};
+use super::{Context, commit, drive};
 
 /// Most machines whose story a step belongs to.
 const TOLD_MAX: usize = 16;
@@ -366,15 +366,4 @@ pub(super) async fn forget(context: &Context, stored: Arc<Stored<Network>>) -> R
         .map_err(WriteError::from)?;
     symphony_crash::point("control.network.before_forget");
     commit(context, txn).await
-}
-
-async fn commit(context: &Context, txn: Txn) -> Result<(), PassError> {
-    match context.writer.commit(txn).await {
-        Ok(revision) => {
-            context.view.seen(revision).await;
-            Ok(())
-        }
-        Err(WriteError::Conflict) => Err(PassError::Raced),
-        Err(error) => Err(error.into()),
-    }
 }
