@@ -156,19 +156,24 @@ fn locations(context: &Context, intent: &Intent) -> Result<Vec<ImageLocation>, P
 async fn made(context: &Context, seen: &Volume, bytes: u64) -> Result<(), PassError> {
     let change = |volume: &mut Volume| {
         let is_whole = volume.meta.generation == seen.meta.generation && bytes >= volume.spec.size.bytes();
+        let shown = |volume: &Volume| {
+            let status = &volume.status;
+            (status.phase, status.observed_generation, status.size_bytes)
+        };
+        let before = shown(volume);
         volume.status.size_bytes = bytes;
         let (phase, reason) = if is_whole {
             (VolumePhase::Ready, "made")
         } else {
             (VolumePhase::Resizing, "growing")
         };
-        let changed = volume.status.phase != phase || volume.status.observed_generation != volume.meta.generation;
         volume.status.phase = phase;
         if is_whole {
             volume.status.observed_generation = volume.meta.generation;
         }
         let truth = if is_whole { Truth::True } else { Truth::False };
-        volume.status.conditions.set("ready", truth, reason, "", clock::now()) || changed
+        // One that waits for room is looked at again and again, and written once.
+        volume.status.conditions.set("ready", truth, reason, "", clock::now()) || shown(volume) != before
     };
     // A pass for a spec that changed meanwhile, or for a claim that has not grown yet, is not the end of the story.
     let is_news = bytes >= seen.spec.size.bytes();

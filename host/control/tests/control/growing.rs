@@ -31,6 +31,21 @@ async fn waiting_for_room_to_grow_costs_next_to_nothing() {
     let calls = agent.calls() - before;
     assert!(calls < 20, "{calls} calls while nothing changed for the volume");
 
+    // It is looked at again and again, and written once.
+    let growing = |volume: &symphony_core::volume::Volume| {
+        volume
+            .status
+            .conditions
+            .of("ready")
+            .is_some_and(|c| c.reason == "growing")
+    };
+    loops.until("a", "known to wait", growing).await;
+    let ((_, written), looked) = (loops.volume("a").await, agent.calls());
+    while agent.calls() < looked + 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(loops.volume("a").await.1, written);
+
     loops.resize("b", 2 * GIB).await;
     let (mut gone, _) = loops.volume("b").await;
     gone.meta.deleting_since = Some(symphony_control::clock::now());
