@@ -66,10 +66,13 @@ pub(super) async fn pass(context: &Context, name: &Name) -> Result<(), PassError
                 return fence(context, &stored, &why).await;
             }
             Ok(End::Impossible(why)) => held.push(why),
-            Err(error @ (PassError::Node(_) | PassError::Waits(_) | PassError::Unsteady | PassError::WrongAnswer)) => {
-                held.push(format!("asked by node {at}: {}", chain(&error)));
+            Err(error @ (PassError::Raced | PassError::Write(_))) => return Err(error),
+            // Whoever asks, the driver is the same.
+            Err(error @ (PassError::Driver(_) | PassError::Plan(_) | PassError::NoDriver)) => {
+                say(context, &stored, &chain(&error)).await?;
+                return Err(error);
             }
-            Err(error) => return Err(error),
+            Err(error) => held.push(format!("asked by node {at}: {}", chain(&error))),
         }
     }
     if asking.is_empty() {

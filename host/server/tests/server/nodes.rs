@@ -155,6 +155,48 @@ async fn a_service_goes_when_nothing_needs_it() {
 }
 
 #[tokio::test]
+async fn what_cuts_a_nodes_power_is_described_and_looked_at() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    harness.add_node("n1", Truth::Unknown).await;
+    let described = |option: &str, value: &str| json!({"spec": {"power": {"devices": [{"program": "fence_x", "options": {option: value}}], "after_s": 60}}});
+    for (option, value) in [
+        ("password", "hunter2"),
+        ("ipmitool_path", "/bin/sh"),
+        ("ip", "1\naction=on"),
+    ] {
+        let body = described(option, value);
+        let refused = harness
+            .refused(harness.ask(Method::PATCH, "/v1/nodes/n1").json(&body))
+            .await;
+        refused.at(Code::InvalidArgument, "/spec/power");
+    }
+    let unknown = json!({"spec": {"power": {"devices": [], "colour": 1}}});
+    let refused = harness.refused(harness.ask(Method::PATCH, "/v1/nodes/n1").json(&unknown));
+    refused.await.at(Code::MalformedBody, "/spec/power/colour");
+    let (status, node) = answer(
+        harness
+            .ask(Method::PATCH, "/v1/nodes/n1")
+            .json(&described("password", "@ipmi")),
+    )
+    .await;
+    assert_eq!(status, 200);
+    let device = &node["spec"]["power"]["devices"][0];
+    assert_eq!(
+        (&device["level"], &device["options"]["password"]),
+        (&json!(1), &json!("@ipmi"))
+    );
+    // Then nobody's word is needed: the loops are asked.
+    assert!(client.fence_node("n1", &FenceNode::default()).await.is_ok());
+    let nobody = client.node_power("n1").await.unwrap_err();
+    assert_eq!(nobody.code(), Some(Code::Conflict), "{nobody}");
+    let none = json!({"spec": {"power": {"devices": []}}});
+    let (_, node) = answer(harness.ask(Method::PATCH, "/v1/nodes/n1").json(&none)).await;
+    assert!(node["spec"]["power"].is_null(), "{node}");
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn a_fence_is_somebodys_word_and_says_what_it_means() {
     let harness = Harness::start().await;
     let client = harness.client();

@@ -77,7 +77,8 @@ async fn a_slot_shows_what_serves_in_it() {
             ("driver/image", true),
             ("driver/machine", true),
             ("driver/network", true),
-            ("driver/export", true)
+            ("driver/export", true),
+            ("driver/fence", true)
         ]
     );
     let plugin = client.push_plugin(b"binpack@1".to_vec()).await.unwrap();
