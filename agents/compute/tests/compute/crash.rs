@@ -35,7 +35,8 @@ fn agent(top: &Path, uri: &str, steps: &[Step], setting: (&str, &str)) -> ExitSt
     command
         .env(WORK, serde_json::to_string(&(top, uri, steps)).unwrap())
         .env(setting.0, setting.1);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Why it failed, when it does, is nowhere else.
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command.status().unwrap()
 }
 
