@@ -25,39 +25,45 @@ pub(crate) struct Asked<'a> {
     pub(crate) secrets: &'a Secrets,
 }
 
+/// How a program ended, and what it must not be quoted with.
+struct Answer {
+    ended: Ended,
+    secrets: Vec<String>,
+}
+
 impl Asked<'_> {
     /// What it says of the power, and why when it says nothing of use.
     pub(crate) async fn state(&self) -> (PowerState, String) {
-        let ended = match self.run("status", STATUS_DEADLINE).await {
-            Ok(ended) => ended,
+        let answer = match self.run("status", STATUS_DEADLINE).await {
+            Ok(answer) => answer,
             Err(error) => return (PowerState::Unknown, error.failure().message),
         };
+        let ended = &answer.ended;
         let says = |line: &str| ended.stdout.lines().any(|printed| printed.trim() == line);
         match ended.status.code() {
             Some(ON) if says("Status: ON") && !says("Status: OFF") => (PowerState::On, String::new()),
             Some(OFF) if says("Status: OFF") && !says("Status: ON") => (PowerState::Off, String::new()),
-            _ => (PowerState::Unknown, self.complaint(&ended)),
+            _ => (PowerState::Unknown, self.complaint(&answer)),
         }
     }
 
     /// Has it cut the power.
     pub(crate) async fn cut(&self) -> Result<(), StepError> {
-        let ended = self.run("off", CUT_DEADLINE).await?;
-        match ended.status.success() {
+        let answer = self.run("off", CUT_DEADLINE).await?;
+        match answer.ended.status.success() {
             true => Ok(()),
-            false => Err(StepError::Other(self.complaint(&ended))),
+            false => Err(StepError::Other(self.complaint(&answer))),
         }
     }
 
-    async fn run(&self, action: &str, deadline: Duration) -> Result<Ended, StepError> {
-        let mut input = String::new();
-        let mut known = Vec::new();
+    async fn run(&self, action: &str, deadline: Duration) -> Result<Answer, StepError> {
+        let (mut input, mut secrets) = (String::new(), Vec::new());
         for (name, value) in self.device.values() {
             let value = match value {
                 OptionValue::Plain(value) => value.to_owned(),
                 OptionValue::Secret(name) => {
                     let secret = self.secrets.read(&name)?;
-                    known.push(secret.clone());
+                    secrets.push(secret.clone());
                     secret
                 }
             };
@@ -65,21 +71,20 @@ impl Asked<'_> {
         }
         // Last: a program that reads an option twice keeps the last.
         input.push_str(&format!("action={action}\n"));
-        let mut ended = program::run(self.program, &[], &input, deadline).await?;
-        for text in [&mut ended.stdout, &mut ended.stderr] {
-            for secret in &known {
-                *text = text.replace(secret, "***");
-            }
-        }
-        Ok(ended)
+        let ended = program::run(self.program, &[], &input, deadline).await?;
+        Ok(Answer { ended, secrets })
     }
 
-    fn complaint(&self, ended: &Ended) -> String {
+    /// What it complained of, without the secrets that it was told.
+    fn complaint(&self, Answer { ended, secrets }: &Answer) -> String {
         // The convention's word for what counts, among warnings of its interpreter.
         let mut lines = ended.stderr.lines().chain(ended.stdout.lines());
         let failed = lines.find_map(|line| line.find("Failed:").map(|at| line[at..].trim().to_owned()));
         let (program, status) = (&self.device.program, ended.status);
-        let complaint = failed.unwrap_or_else(|| ended.complaint());
+        let mut complaint = failed.unwrap_or_else(|| ended.complaint());
+        for secret in secrets {
+            complaint = complaint.replace(secret, "***");
+        }
         match complaint.is_empty() {
             true => format!("{program} ended with {status} and said nothing"),
             false => format!("{program} ended with {status}: {complaint}"),

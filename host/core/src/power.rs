@@ -30,8 +30,8 @@ pub const AFTER_S_MIN: u32 = 30;
 pub struct NodePower {
     /// At most [`DEVICES_MAX`]. A device's number is its place here.
     pub devices: Vec<Device>,
-    /// After how many seconds in which nothing is heard of the node its power is cut without anybody asking for it; at least
-    /// [`AFTER_S_MIN`]. Nothing: never.
+    /// For how many seconds the node must be unknown until its power is cut without anybody asking for it; at least
+    /// [`AFTER_S_MIN`]. A manager that begins to lead counts anew. Nothing: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_s: Option<u32>,
 }

@@ -199,6 +199,19 @@ async fn secrets_come_from_the_nodes_own_files_and_are_not_shown() {
     assert_eq!(states(&seen), [PowerState::On], "{seen:?}");
 }
 
+#[tokio::test]
+async fn a_secret_like_the_words_of_the_convention_hides_no_answer() {
+    let node = node();
+    node.secret("short", "O");
+    let off = "cat > /dev/null; echo 'Status: OFF'; exit 2";
+    let path = node.folder.path().join("fence_stuck");
+    std::fs::write(&path, format!("#!/bin/sh\n{off}\n")).unwrap();
+    let seen = node
+        .call(vec![device("fence_stuck", &[("password", "@short")])], &[])
+        .await;
+    assert_eq!(states(&seen.unwrap()), [PowerState::Off]);
+}
+
 fn private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -85,8 +85,8 @@ pub struct NodeFencing {
 pub struct NodePower {
     /// What can cut it: at most 8.
     pub devices: Vec<PowerDevice>,
-    /// After how many seconds in which nothing is heard of the node its power is cut without anybody asking for it; at least
-    /// 30. Absent: never.
+    /// For how many seconds the node must be `Unknown` until its power is cut without anybody asking for it; at least 30. A
+    /// manager that begins to lead counts anew. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_s: Option<u32>,
 }

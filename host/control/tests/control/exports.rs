@@ -58,6 +58,26 @@ impl Loops {
     }
 }
 
+/// A volume on node `a`, and a machine on node `b` that uses it.
+struct Away {
+    a: SimulatedAgent,
+    b: SimulatedAgent,
+    one: Asked,
+    far: Machine,
+}
+
+impl Away {
+    async fn start(loops: &Loops) -> Self {
+        let a = SimulatedAgent::connect(&loops.control, "a", 10 * GIB).await;
+        let one = loops.alone("one").await;
+        let b = SimulatedAgent::connect(&loops.control, "b", 10 * GIB).await;
+        loops.cordon("a", true).await;
+        loops.give(&one.volume, "far", true).await;
+        let far = loops.running("far").await;
+        Self { a, b, one, far }
+    }
+}
+
 /// What a node serves of a volume now, with the floor.
 fn served(agent: &SimulatedAgent, of: &Asked) -> (u64, Option<Settings>) {
     let node = agent.node();
@@ -93,12 +113,7 @@ fn disks(agent: &SimulatedAgent, machine: &Machine) -> Vec<Disk> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_runs_away_from_its_volume_and_its_node_has_it_again_afterwards() {
     let loops = Loops::start().await;
-    let a = SimulatedAgent::connect(&loops.control, "a", 10 * GIB).await;
-    let one = loops.alone("one").await;
-    let b = SimulatedAgent::connect(&loops.control, "b", 10 * GIB).await;
-    loops.cordon("a", true).await;
-    loops.give(&one.volume, "far", true).await;
-    let far = loops.running("far").await;
+    let Away { a, b, one, far } = Away::start(&loops).await;
     assert_eq!(far.placement.as_ref().unwrap().node, name("b"));
     let remote = |generation: u64| DiskSource::Remote {
         export: format!("{}.{generation}", one.volume.meta.id),
@@ -173,12 +188,7 @@ async fn a_machine_that_may_not_leave_its_volume_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generation_that_is_over_on_its_node_is_followed_by_the_next() {
     let loops = Loops::start().await;
-    let a = SimulatedAgent::connect(&loops.control, "a", 10 * GIB).await;
-    let one = loops.alone("one").await;
-    let b = SimulatedAgent::connect(&loops.control, "b", 10 * GIB).await;
-    loops.cordon("a", true).await;
-    loops.give(&one.volume, "far", true).await;
-    let far = loops.running("far").await;
+    let Away { a, b, one, far } = Away::start(&loops).await;
     // Its node did an order to end it, of which nobody heard, and the same machine on the same node wants it.
     let (node, id) = (Arc::clone(&a.node), one.volume.meta.id.to_string());
     a.cut().await;
@@ -197,12 +207,7 @@ async fn a_generation_that_is_over_on_its_node_is_followed_by_the_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_is_served_again_and_what_moves_on_is_over() {
     let loops = Loops::start().await;
-    let a = SimulatedAgent::connect(&loops.control, "a", 10 * GIB).await;
-    let one = loops.alone("one").await;
-    let b = SimulatedAgent::connect(&loops.control, "b", 10 * GIB).await;
-    loops.cordon("a", true).await;
-    loops.give(&one.volume, "far", true).await;
-    let far = loops.running("far").await;
+    let Away { a, b, one, far } = Away::start(&loops).await;
 
     // The volume's node came up again: nothing of it is served, and the machine keeps what it has.
     let node = Arc::clone(&a.node);

@@ -42,7 +42,7 @@ pub enum PowerVerb {
         /// A device: the program and its options; level=N says which level it is of (1 when not said)
         #[arg(long, value_name = "PROGRAM,NAME=VALUE,...", required = true, value_parser = device)]
         device: Vec<PowerDevice>,
-        /// Cut the power by itself when nothing was heard of the node for so long, like 2m [default: never]
+        /// Cut the power by itself when the node has been Unknown for so long, like 2m [default: never]
         #[arg(long, value_name = "TIME", value_parser = timeout)]
         after: Option<Duration>,
     },
