@@ -174,7 +174,7 @@ fn power(power: &NodePower) -> String {
     };
     let mut text: String = power.devices.iter().map(device).collect();
     if let Some(after) = power.after_s {
-        _ = writeln!(text, "by itself when nothing was heard of it for {after} s");
+        _ = writeln!(text, "by itself when it has been Unknown for {after} s");
     }
     text
 }

@@ -94,7 +94,7 @@ impl Automatic {
             return Ok(());
         }
         let after = stored.value.spec.power.as_ref().and_then(|power| power.after_s);
-        let why = format!("nothing was heard of it for {} s", after.unwrap_or_default());
+        let why = format!("it has been unknown for {} s", after.unwrap_or_default());
         let (_, txn) = begin(&stored, &why)?;
         match self.context.writer.commit(txn).await {
             Ok(revision) => self.context.view.seen(revision).await,

@@ -287,7 +287,7 @@ async fn a_clock_asks_for_a_cut_and_never_stands_for_it() {
     }
     let wanted = loops.told("power-cut-wanted").await;
     assert!(
-        wanted.len() == 2 && wanted[0].message.contains("nothing was heard of it for 1 s"),
+        wanted.len() == 2 && wanted[0].message.contains("it has been unknown for 1 s"),
         "{wanted:?}"
     );
     assert_eq!(loops.node("n2").await.phase(), NodePhase::Ready);

@@ -103,7 +103,7 @@ pub(super) async fn patch(
             node.spec.power.clone_from(power);
             node.meta.generation = node.meta.generation.next();
             let message = match power {
-                Some(power) => format!("{} devices can cut its power", power.devices.len()),
+                Some(power) => format!("devices that can cut its power: {}", power.devices.len()),
                 None => "no devices can cut its power any more".to_owned(),
             };
             told.push(event("power-described", about("node", &node.meta), &message));
